@@ -1,0 +1,14 @@
+//! Decisions without IO, one rule a file, each with its tests: given the same arguments they always answer the same.
+//!
+//! Imports `model` only. Deliberately absent: clocks, sockets, locks, async. `now` is an argument.
+
+pub mod access;
+pub mod bearer;
+pub mod cors;
+pub mod envelope;
+pub mod forwarded;
+pub mod head;
+pub mod identity;
+pub mod lockout;
+pub mod path;
+pub mod routing;
