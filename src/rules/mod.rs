@@ -4,10 +4,12 @@
 
 pub mod access;
 pub mod bearer;
+pub mod chunked;
 pub mod cors;
 pub mod envelope;
 pub mod forwarded;
 pub mod head;
+pub mod host;
 pub mod identity;
 pub mod lockout;
 pub mod path;
