@@ -33,6 +33,7 @@ use crate::verify::setup::{Needs, Setup, SetupError};
 
 pub use embedded::open as open_token_service;
 pub use files::{LoadError, Loaded, load};
+pub use machine::new_password;
 
 /// How often what has expired is cleaned up.
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
