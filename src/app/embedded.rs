@@ -43,7 +43,8 @@ impl Embedded {
         let settings = Settings::from_plan(service, plan.environment);
         let opened = TokenService::open(&service.database, &settings, surroundings).await;
         let tokens = Arc::new(opened.map_err(|fault| StartError::TokenService(fault.to_string()))?);
-        let http = token_api::in_process(Arc::clone(&tokens), service);
+        let router = token_api::router(Arc::clone(&tokens), service);
+        let http = token_api::in_process(router.map_err(|fault| StartError::TokenService(fault.to_string()))?);
         Ok(Some(Self { tokens, http }))
     }
 

@@ -48,7 +48,7 @@ pub(super) fn refusal(error: LoadError) -> Failure {
 }
 
 pub(super) fn colour() -> Colour {
-    if output::colour_wanted() { Colour::Ansi } else { Colour::None }
+    if output::colour_wanted() { Colour::Ansi } else { Colour::Plain }
 }
 
 /// One line for each route: what is mounted, who may use it, where it goes.
