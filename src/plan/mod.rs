@@ -381,6 +381,8 @@ pub struct TokenService {
 /// API A: its mounts and its lifetimes (contract section 1).
 #[derive(Clone, Debug)]
 pub struct OAuthApi {
+    /// Where its operations are mounted.
+    pub paths: OAuthPaths,
     /// Life of an access token.
     pub access_ttl: Duration,
     /// Life of a refresh token without use.
@@ -401,6 +403,25 @@ pub struct OAuthApi {
     pub resend_interval: Duration,
     /// Codes for one phone number within 10 minutes.
     pub codes_per_phone: u32,
+}
+
+/// The mount of each operation of API A.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OAuthPaths {
+    /// Sign-in with password and second factor.
+    pub password: Box<str>,
+    /// Asking for a verification code.
+    pub request_code: Box<str>,
+    /// Exchanging it for a verification token.
+    pub verify_code: Box<str>,
+    /// The token endpoint.
+    pub token: Box<str>,
+    /// The revocation endpoint (RFC 7009).
+    pub revoke: Box<str>,
+    /// The caller's account, as an object.
+    pub account: Box<str>,
+    /// The same in an array.
+    pub accounts: Box<str>,
 }
 
 /// How passwords are hashed (argon2id, RFC 9106).
