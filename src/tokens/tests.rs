@@ -1,0 +1,3 @@
+//! Steps of the service against a real database.
+
+pub(crate) mod world;
