@@ -28,9 +28,8 @@ pub(crate) trait Notation {
     fn schema(&self) -> Json;
 }
 
-/// Reports a value of the wrong type. A string in its place may be a secret that somebody put there, so it is masked.
+/// Reports a value of the wrong type.
 pub(crate) fn expected(what: &str, node: &Node, report: &mut Report) {
-    report.mask_text(node);
     report.add(Finding::error(node.place, format!("expected {what}, found {}", node.kind.name())));
 }
 
@@ -325,6 +324,8 @@ pub(crate) struct Either<S, O> {
     pub(crate) text: S,
     /// What anything else means.
     pub(crate) other: O,
+    /// How anything else is written, for whoever wrote a string that means nothing.
+    pub(crate) example: &'static str,
 }
 
 impl<S, O> Notation for Either<S, O>
@@ -335,7 +336,14 @@ where
     type Value = S::Value;
 
     fn read(&self, node: &Node, report: &mut Report) -> Option<S::Value> {
-        if matches!(node.kind, Kind::Text(_)) { self.text.read(node, report) } else { self.other.read(node, report) }
+        if !matches!(node.kind, Kind::Text(_)) {
+            return self.other.read(node, report);
+        }
+        let value = self.text.read(node, report);
+        if value.is_none() {
+            report.help_with_last(&format!("or write {}", self.example));
+        }
+        value
     }
 
     fn show(&self, value: &S::Value) -> Option<Json> {
@@ -379,6 +387,8 @@ impl<T, F: Fn(&mut Table<'_>) -> T> Notation for Keys<F> {
 
     fn read(&self, node: &Node, report: &mut Report) -> Option<T> {
         let Kind::Table(entries) = &node.kind else {
+            // Some of these tables hold secrets, and this may be one that somebody wrote in place of the table.
+            report.mask_text(node);
             expected("a table", node, report);
             return None;
         };

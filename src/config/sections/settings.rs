@@ -58,6 +58,7 @@ impl Settings {
                 Either {
                     text: Mapped { notation: Placed(NAME), into: CorsChoice::Named },
                     other: Mapped { notation: Keys(Cors::read), into: CorsChoice::Inline },
+                    example: "{ origins = [\"https://app.example\"] }",
                 },
                 beneath.map(|b| &b.cors),
                 CorsChoice::BuiltIn,
@@ -79,7 +80,7 @@ impl Settings {
             ),
             on_outage: t.inherited(
                 "on_outage",
-                Either { text: Word(&[("deny", Outage::Deny)]), other: Keys(grace) },
+                Either { text: Word(&[("deny", Outage::Deny)]), other: Keys(grace), example: "{ grace = \"30s\" }" },
                 beneath.map(|b| &b.on_outage),
                 Outage::Deny,
                 "What is done when the token service cannot be asked: \"deny\" (503), or { grace = \"30s\" } for tokens last seen good.",
@@ -174,6 +175,7 @@ impl Cors {
         let origins = Either {
             text: Word(&[("*", CorsOrigins::Any)]),
             other: Mapped { notation: Filled(CORS_ORIGIN), into: CorsOrigins::Listed },
+            example: "a list: [\"https://app.example\"]",
         };
         Self {
             origins: t

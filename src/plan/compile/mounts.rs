@@ -6,7 +6,7 @@ use crate::config::{self, At, Environment, Finding, OAuthPaths as WrittenPaths, 
 use crate::model::{IssuerId, NonEmpty, ScopeSet, Style, TokenKind};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::dress::Wardrobe;
-use crate::plan::compile::routes::{Draft, Particulars};
+use crate::plan::compile::routes::{Draft, Particulars, draft};
 use crate::plan::{Hashing, LockSettings, OAuthApi, OAuthPaths, Target, TokenService};
 use crate::rules::access::{Access, Requirements};
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey};
@@ -90,9 +90,13 @@ impl Workshop<'_> {
         };
         let key = RouteKey { host: HostPattern::any(), path, methods: Some(Box::new([mount.method])) };
         let name = At::written(mount.name.to_owned(), mount.place);
-        let particulars =
-            Particulars { access: mount.access, target: Target::TokenService, style: mount.style, body_limit: BODY_LIMIT };
-        self.draft(name, mount.place, key, particulars, &config.defaults, wardrobe)
+        let particulars = Particulars {
+            access: mount.access,
+            target: Target::TokenService,
+            dress: wardrobe.dress(mount.style, &config.defaults, self.report)?,
+            body_limit: BODY_LIMIT,
+        };
+        Some(draft(name, mount.place, key, particulars, &config.defaults))
     }
 }
 

@@ -23,7 +23,7 @@ impl SecretSource for Given {
 }
 
 fn load_text(text: &str) -> Result<(Plan, Report), Report> {
-    let secrets = Given([("ADMIN_TOKEN", "hush"), ("/run/secret", "hush\r\n")].into());
+    let secrets = Given([("PORTCULLIS_ADMIN_TOKEN", "hush"), ("/run/secret", "hush\r\n")].into());
     load("gateway.toml", text, &secrets, Machine { cores: 4 })
 }
 
@@ -38,7 +38,7 @@ fn route_of<'p>(plan: &'p Plan, path: &str, method: &Method) -> &'p crate::plan:
     }
 }
 
-const QUICK_START: &str = include_str!("../../../tests/config/quick-start.toml");
+const QUICK_START: &str = include_str!("../../../config/examples/token-service.toml");
 
 #[test]
 fn the_quick_start_compiles_without_a_warning() {
