@@ -129,11 +129,9 @@ fn keys(schema: &serde_json::Value, found: &mut Vec<String>) {
     if let Some(properties) = schema.get("properties").and_then(|properties| properties.as_object()) {
         found.extend(properties.keys().cloned());
     }
-    match schema {
-        serde_json::Value::Object(members) => members.values().for_each(|member| keys(member, found)),
-        serde_json::Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
-        _ => {}
-    }
+    let members = schema.as_object().into_iter().flat_map(|members| members.values());
+    let items = schema.as_array().into_iter().flatten();
+    members.chain(items).for_each(|part| keys(part, found));
 }
 
 #[test]
@@ -150,4 +148,28 @@ fn the_reference_mentions_every_key() {
     };
     all.retain(|key| !word(&text, key));
     assert!(all.is_empty(), "config/gateway.toml says nothing about {all:?}");
+}
+
+#[test]
+fn whatever_is_broken_is_refused_with_a_reason_and_never_with_a_panic() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gateway.toml")).unwrap();
+    let text = with_defaults_written_out(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let mut refused = 0;
+    for (index, line) in lines.iter().enumerate().filter(|(_, line)| !line.starts_with('#') && !line.is_empty()) {
+        let key = line.split('=').next().unwrap();
+        let values = ["7", "-1", "\"\"", "\"\u{e9}\"", "[]", "[[]]", "{}", "{ a = [1, { b = 2.5 }] }", "true", "1979-05-27"];
+        let wrong =
+            values.iter().map(|value| format!("{key}= {value}")).chain([String::new(), "[".to_owned(), format!("x{line}")]);
+        for replacement in wrong {
+            let mut broken = lines.clone();
+            broken[index] = &replacement;
+            if let Err(report) = load("gateway.toml", &broken.join("\n"), &AnySecret, MACHINE) {
+                assert!(report.has_errors(), "line {index} as `{replacement}` is refused without a reason");
+                assert!(report.to_string().contains("gateway.toml:"), "{report}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 500, "only {refused} of the broken files are refused");
 }

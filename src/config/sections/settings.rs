@@ -53,17 +53,7 @@ impl Settings {
                 Headers::Seed,
                 "The security headers of every response: `seed` for the twelve that older clients know, `modern` for today's.",
             ),
-            cors: t.inherited(
-                "cors",
-                Either {
-                    text: Mapped { notation: Placed(NAME), into: CorsChoice::Named },
-                    other: Mapped { notation: Keys(Cors::read), into: CorsChoice::Inline },
-                    example: "{ origins = [\"https://app.example\"] }",
-                },
-                beneath.map(|b| &b.cors),
-                CorsChoice::BuiltIn,
-                "Which origins may read: the name of a [cors.NAME], or a table like one.",
-            ),
+            cors: cors(t, beneath.map(|b| &b.cors)),
             body_limit: t.inherited(
                 "body_limit",
                 Bytes(0..=64 * GIB),
@@ -99,6 +89,16 @@ impl Settings {
             ),
         }
     }
+}
+
+fn cors(t: &mut Table<'_>, beneath: Option<&At<CorsChoice>>) -> At<CorsChoice> {
+    let choice = Either {
+        text: Mapped { notation: Placed(NAME), into: CorsChoice::Named },
+        other: Mapped { notation: Keys(Cors::read), into: CorsChoice::Inline },
+        example: "{ origins = [\"https://app.example\"] }",
+    };
+    let meaning = "Which origins may read: the name of a [cors.NAME], or a table like one.";
+    t.inherited("cors", choice, beneath, CorsChoice::BuiltIn, meaning)
 }
 
 fn grace(t: &mut Table<'_>) -> Outage {

@@ -73,7 +73,8 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine, report
     let issuer_names = shop.issuer_names();
     let upstreams: Directory<Arc<Upstream>> = shop.upstreams();
     let wardrobe = Wardrobe::new(config);
-    let token_service = shop.token_service();
+    // Whatever is wrong with it is in the report, so `None` is a plan without one, or no plan at all.
+    let token_service = config.token_service.as_ref().and_then(|service| shop.token_service(service));
     let dress = wardrobe.dress(config.defaults.style.value, &config.defaults, shop.report);
     let routes = shop.routes(&issuer_names, &upstreams, &wardrobe);
     issuer_names.report_unused(shop.report);
@@ -92,7 +93,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine, report
         fallback: dress?.envelope,
         issuers: issuers?,
         upstreams: upstreams.into_things()?,
-        token_service: token_service?,
+        token_service,
         cache: shop.cache(),
     })
 }

@@ -72,13 +72,10 @@ impl Workshop<'_> {
         if route.value.upstream.is_none() {
             upstreams.spare();
         }
-        let access = match &route.value.access {
-            Some(rule) => self.access(rule, issuers),
-            None => {
-                issuers.spare();
-                None
-            }
-        };
+        let access = route.value.access.as_ref().and_then(|rule| self.access(rule, issuers));
+        if access.is_none() {
+            issuers.spare();
+        }
         self.check_ends(&route.value);
         if let Some(access) = &access {
             lag::check(settings, access, self.config, self.report);
