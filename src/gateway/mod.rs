@@ -1,1 +1,21 @@
-//! (being written)
+//! The rim on pingora: listeners, the front guard, the proxy's phases, and what goes upstream and comes back.
+//!
+//! Imports `model`, `rules`, `plan`, `reply`, `flow`, `telemetry`. The only module that names a pingora type. pingora's proxy and
+//! connectors are used, its server is not (docs/adr/0004): we bind, accept, drain and stop ourselves. Deliberately absent:
+//! decisions, and the token service, which comes boxed from `app`.
+
+mod answer;
+mod connection;
+mod forward;
+mod guard;
+mod in_process;
+mod listen;
+mod peers;
+mod proxy;
+mod request_ids;
+mod slots;
+mod workers;
+
+pub use in_process::InProcess;
+pub use listen::{Bound, ListenError, bind};
+pub use workers::{OpenConnections, Parts, Workers, start};

@@ -1,0 +1,111 @@
+//! Putting on the wire what we say ourselves, dressed: through pingora where a request is being served, as bytes where pingora
+//! has not seen it yet.
+//!
+//! The only file that knows how an envelope's fields go into pingora's headers. Deliberately absent: what is said (`reply`).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
+use pingora::proxy::Session;
+
+use crate::reply::Reply;
+use crate::rules::envelope::{Envelope, Field, Fields};
+
+/// The field that names a request in answers and towards upstreams.
+pub(super) const REQUEST_ID: (HeaderName, &str) = (HeaderName::from_static("x-request-id"), "X-Request-Id");
+
+/// pingora's response header as something that can be dressed.
+pub(super) struct Dressing<'h>(pub(super) &'h mut ResponseHeader);
+
+impl Fields for Dressing<'_> {
+    fn set(&mut self, field: &Field) {
+        // Fails only for names and values that are none, and these are parsed already.
+        let _ = self.0.insert_header(Bytes::from_static(field.wire.as_bytes()), field.value.clone());
+    }
+
+    fn append(&mut self, field: &Field) {
+        let _ = self.0.append_header(Bytes::from_static(field.wire.as_bytes()), field.value.clone());
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.0.remove_header(name);
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+}
+
+/// Sends a reply of our own in answer to the request being served. An unread body is left to pingora, which drains what is
+/// small and closes otherwise.
+///
+/// # Errors
+/// Whatever pingora meets while writing; the client is gone then.
+pub(super) async fn send(session: &mut Session, reply: Reply, dress: &Dress<'_>) -> Result<()> {
+    let bodiless = session.req_header().method == Method::HEAD || reply.status == StatusCode::NO_CONTENT;
+    let header = Box::new(head_of(&reply, dress)?);
+    session.downstream_session.write_response_header(header).await?;
+    let body = if bodiless { Bytes::new() } else { reply.body };
+    session.downstream_session.write_response_body(body, true).await
+}
+
+/// With what a reply is dressed.
+pub(super) struct Dress<'d> {
+    /// The envelope of its route.
+    pub(super) envelope: &'d Envelope,
+    /// The request's `Origin`, if it has one.
+    pub(super) origin: Option<&'d HeaderValue>,
+    /// Whether it answers a preflight.
+    pub(super) preflight: bool,
+    /// The request's id.
+    pub(super) request_id: &'d HeaderValue,
+}
+
+fn head_of(reply: &Reply, dress: &Dress<'_>) -> Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(reply.status, Some(reply.headers.len() + 20))?;
+    for (name, value) in &reply.headers {
+        header.append_header(wire_name(name), value.clone())?;
+    }
+    if reply.status != StatusCode::NO_CONTENT {
+        header.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()))?;
+    }
+    if dress.preflight {
+        dress.envelope.dress_preflight(dress.origin, &mut Dressing(&mut header));
+    } else {
+        dress.envelope.dress(dress.origin, &mut Dressing(&mut header));
+    }
+    header.insert_header(REQUEST_ID.1, dress.request_id.clone())?;
+    Ok(header)
+}
+
+/// A reply as the bytes of an HTTP/1.1 response that closes the connection.
+pub(super) fn to_wire(reply: &Reply, envelope: &Envelope) -> Bytes {
+    let mut out = BytesMut::with_capacity(1536 + reply.body.len());
+    let Ok(mut header) = ResponseHeader::build(reply.status, Some(reply.headers.len() + 20)) else { return Bytes::new() };
+    for (name, value) in &reply.headers {
+        let _ = header.append_header(wire_name(name), value.clone());
+    }
+    let _ = header.insert_header("Date", get_cached_date());
+    let _ = header.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
+    let _ = header.insert_header(CONNECTION, HeaderValue::from_static("close"));
+    envelope.dress(None, &mut Dressing(&mut header));
+    out.put_slice(format!("HTTP/1.1 {} {}\r\n", reply.status.as_u16(), reply.status.canonical_reason().unwrap_or("")).as_bytes());
+    header.header_to_h1_wire(&mut out);
+    out.put_slice(b"\r\n");
+    out.put_slice(&reply.body);
+    out.freeze()
+}
+
+/// How our own fields are spelt in HTTP/1.1: every word with a capital.
+fn wire_name(name: &HeaderName) -> Bytes {
+    let mut spelt = Vec::with_capacity(name.as_str().len());
+    let mut start = true;
+    for byte in name.as_str().bytes() {
+        spelt.push(if start { byte.to_ascii_uppercase() } else { byte });
+        start = byte == b'-';
+    }
+    spelt.into()
+}

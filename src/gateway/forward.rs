@@ -1,0 +1,83 @@
+//! The request as the upstream gets it: built from what was decided on, with the fields that only we may write.
+//!
+//! Hop-by-hop fields are gone before this runs (pingora's strict policy), so a client cannot have a field of ours removed by
+//! naming it in `Connection`. Deliberately absent: who the caller is (`flow`), and what may pass (`rules::identity`).
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, FORWARDED, HOST};
+use http::{HeaderName, HeaderValue};
+use pingora::Result;
+use pingora::http::RequestHeader;
+
+use crate::flow::Forward;
+use crate::gateway::answer::REQUEST_ID;
+use crate::gateway::request_ids::{RequestNames, TRACEPARENT};
+use crate::plan::Plan;
+use crate::rules::forwarded::Scheme;
+use crate::rules::identity::{IdentityNames, Strip, is_hop_by_hop};
+
+/// What the connection says of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// The address at the other end of the socket.
+    pub(super) peer: IpAddr,
+    /// Whether it came over TLS.
+    pub(super) tls: bool,
+}
+
+/// Rewrites the head that pingora is about to send.
+///
+/// # Errors
+/// If a value does not fit a header, which checked values always do.
+pub(super) fn rewrite(
+    upstream: &mut RequestHeader,
+    forward: &Forward,
+    strip: &Strip,
+    names: &RequestNames,
+    plan: &Plan,
+    arrival: Arrival,
+) -> Result<()> {
+    let scheme = if arrival.tls { Scheme::Https } else { Scheme::Http };
+    let forwarded = {
+        let (host, headers) = (upstream.headers.get(HOST), &upstream.headers);
+        plan.trusted_proxies.upstream_fields(arrival.peer, scheme, host, headers)
+    };
+    // What is hop-by-hop and still there is pingora's: the framing of the body that it sends, or an upgrade that it allows.
+    let passes = |name: &HeaderName| strip.keeps(name) || is_hop_by_hop(name.as_str());
+    let unwanted: Vec<HeaderName> = upstream.headers.keys().filter(|name| !passes(name)).cloned().collect();
+    for name in &unwanted {
+        upstream.remove_header(name);
+    }
+    if !forward.route.forward_authorization {
+        upstream.remove_header(&AUTHORIZATION);
+    }
+    upstream.insert_header("X-Forwarded-For", forwarded.for_)?;
+    upstream.insert_header("X-Forwarded-Proto", forwarded.proto)?;
+    if let Some(host) = forwarded.host {
+        upstream.insert_header("X-Forwarded-Host", host)?;
+    }
+    upstream.insert_header(FORWARDED, forwarded.forwarded)?;
+    upstream.insert_header(REQUEST_ID.1, names.id.clone())?;
+    upstream.insert_header(TRACEPARENT, names.trace.clone())?;
+    introduce(upstream, forward, &forward.route.identity)
+}
+
+/// Tells who the caller is. An absent fact is an absent field.
+fn introduce(upstream: &mut RequestHeader, forward: &Forward, names: &IdentityNames) -> Result<()> {
+    let Some(principal) = forward.permit.principal() else { return Ok(()) };
+    let identity = principal.identity();
+    let facts: [(&HeaderName, &Option<HeaderValue>); 4] = [
+        (&names.subject, &identity.subject),
+        (&names.client, &identity.client),
+        (&names.scope, &identity.scope),
+        (&names.session, &identity.session),
+    ];
+    for (name, value) in facts {
+        if let Some(value) = value {
+            upstream.insert_header(Bytes::copy_from_slice(name.as_str().as_bytes()), value.clone())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Handing a request to the embedded token service without a socket.
+//!
+//! The body is gathered first, bounded in size and time. The verified caller and the source travel as extensions, so that the
+//! service never has to believe a header. Deliberately absent: axum; the service comes boxed from `app`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::{HeaderName, Request, Response};
+use pingora::proxy::Session;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+
+use crate::flow::Forward;
+use crate::gateway::proxy::{GATHER_LIMIT, SERVICE_DEADLINE};
+use crate::model::{BadRequest, Denial, Source};
+use crate::reply::Reply;
+
+/// The embedded token service's HTTP face.
+pub type InProcess = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Infallible>;
+
+/// Gathers the body, asks the service, and takes its answer as a reply to be dressed like any other.
+///
+/// # Errors
+/// `BodyTooLarge`, `RequestTimeout`, `BadRequest(Body)` while gathering; `Overloaded` if the service takes too long.
+pub(super) async fn serve(
+    session: &mut Session,
+    service: &InProcess,
+    forward: &Forward,
+    source: Source,
+    body_idle: Duration,
+) -> Result<Reply, Denial> {
+    let limit = forward.route.body_limit.min(GATHER_LIMIT);
+    let body = match tokio::time::timeout(body_idle, gather(session, limit)).await {
+        Ok(gathered) => gathered?,
+        Err(_) => return Err(Denial::RequestTimeout),
+    };
+    let request = request(session, forward, source, body);
+    match tokio::time::timeout(SERVICE_DEADLINE, service.clone().oneshot(request)).await {
+        Ok(Ok(response)) => Ok(reply(response)),
+        Ok(Err(never)) => match never {},
+        Err(_) => Err(Denial::Overloaded(Duration::from_secs(1))),
+    }
+}
+
+async fn gather(session: &mut Session, limit: u64) -> Result<Bytes, Denial> {
+    if session.req_header().headers.contains_key(EXPECT) {
+        session.downstream_session.write_continue_response().await.map_err(|_| Denial::RequestTimeout)?;
+    }
+    let mut body = BytesMut::new();
+    loop {
+        match session.downstream_session.read_request_body().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body.freeze()),
+            Err(_) => return Err(Denial::BadRequest(BadRequest::Body)),
+        }
+        if body.len() as u64 > limit {
+            return Err(Denial::BodyTooLarge);
+        }
+    }
+}
+
+fn request(session: &Session, forward: &Forward, source: Source, body: Bytes) -> Request<Bytes> {
+    let head = session.req_header();
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = head.uri.clone();
+    *request.headers_mut() = head.headers.clone();
+    for name in [EXPECT, TRANSFER_ENCODING, CONTENT_LENGTH, CONNECTION] {
+        request.headers_mut().remove(name);
+    }
+    request.extensions_mut().insert(source);
+    if let Some(principal) = forward.permit.principal() {
+        request.extensions_mut().insert(Arc::clone(principal));
+    }
+    request
+}
+
+fn reply(response: Response<Bytes>) -> Reply {
+    let (head, body) = response.into_parts();
+    let ours = |name: &HeaderName| *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING && *name != CONNECTION;
+    let headers = head.headers.iter().filter(|(name, _)| ours(name)).map(|(name, value)| (name.clone(), value.clone()));
+    Reply { status: head.status, headers: headers.collect(), body }
+}

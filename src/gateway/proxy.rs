@@ -1,0 +1,421 @@
+//! pingora's phases, translated: each builds nouns, asks `flow`, and carries out what was decided.
+//!
+//! Imports `flow`, `plan`, `reply`, `telemetry`. Deliberately absent: decisions. Three exits (upstream's answer, our own answer,
+//! a failure) and one dress: every response passes `Envelope::dress` exactly once.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, ORIGIN};
+use http::{HeaderValue, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::flow::{Admission, Flow, Forward, Outcome, Refusal};
+use crate::gateway::answer::{self, Dress, Dressing, REQUEST_ID};
+use crate::gateway::connection::Connection;
+use crate::gateway::forward::{self, Arrival};
+use crate::gateway::in_process::{self, InProcess};
+use crate::gateway::peers::Peers;
+use crate::gateway::request_ids::{RequestIds, RequestNames};
+use crate::model::{BadRequest, Clock, Denial, ErrorId, Now, RequestHead, Source, Tick};
+use crate::plan::{Plan, Route, Target};
+use crate::reply::Reply;
+use crate::rules::envelope::Envelope;
+use crate::rules::identity::Strip;
+use crate::rules::{host, path};
+use crate::telemetry::{Metrics, Served};
+
+/// The gateway as pingora drives it.
+pub(super) struct Gateway {
+    /// The configuration in force.
+    pub(super) plan: Arc<Plan>,
+    /// Who decides.
+    pub(super) flow: Arc<Flow>,
+    /// What time it is.
+    pub(super) clock: Arc<dyn Clock>,
+    /// The upstream servers.
+    pub(super) peers: Arc<Peers>,
+    /// The embedded token service's HTTP face, if it runs.
+    pub(super) service: Option<InProcess>,
+    /// Which fields pass, by the route's index.
+    pub(super) strips: Box<[Strip]>,
+    /// Makes request ids.
+    pub(super) ids: RequestIds,
+    /// Counts.
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What is known of a request while it is served.
+#[derive(Debug, Default)]
+pub(super) struct Serving {
+    began: Tick,
+    names: Option<RequestNames>,
+    route: Option<Arc<Route>>,
+    forward: Option<Forward>,
+    /// The target in normal form, where that is not how the client spelt it.
+    target: Option<String>,
+    received: u64,
+    tries: usize,
+    asked: Option<Tick>,
+    settled: bool,
+}
+
+/// What is to be done next, owned, so that the session is free to be written to.
+enum Step {
+    Forward(Forward, Option<String>),
+    Preflight(Arc<Route>, Reply),
+}
+
+impl Gateway {
+    /// Decides about the request in `session`. Borrows the session only to read its head.
+    async fn decide(&self, session: &Session, arrival: Arrival, now: Now) -> Result<Step, Refusal> {
+        let request = session.req_header();
+        let unreadable = |denial| Refusal { route: None, denial };
+        let target = std::str::from_utf8(request.raw_path()).map_err(|_| unreadable(Denial::BadRequest(BadRequest::Path)))?;
+        let (raw_path, query) = path::split_target(target).map_err(unreadable)?;
+        let path = path::normalize(raw_path).map_err(unreadable)?;
+        let host = host_of(request).map_err(unreadable)?;
+        let source = Source::new(self.plan.trusted_proxies.client(arrival.peer, &request.headers));
+        let (method, headers) = (&request.method, &request.headers);
+        let head = RequestHead { method, path: &path, query, host: &host, headers, source };
+        match self.flow.admit(&self.plan, &head, now).await? {
+            Admission::Answer(route, reply) => Ok(Step::Preflight(route, reply)),
+            Admission::Forward(forward) => {
+                if declared_length(request).is_some_and(|length| length > forward.route.body_limit) {
+                    return Err(Refusal { route: Some(forward.route), denial: Denial::BodyTooLarge });
+                }
+                let respelt = matches!(path, Cow::Owned(_)).then(|| match query {
+                    Some(query) => format!("{path}?{query}"),
+                    None => path.into_owned(),
+                });
+                Ok(Step::Forward(forward, respelt))
+            }
+        }
+    }
+
+    /// Answers a request ourselves.
+    async fn answer(&self, session: &mut Session, ctx: &Serving, reply: Reply, preflight: bool) -> Result<()> {
+        let origin = session.req_header().headers.get(ORIGIN).cloned();
+        let envelope = self.envelope(ctx);
+        let unnamed = HeaderValue::from_static("0");
+        let request_id = ctx.names.as_ref().map_or(&unnamed, |names| &names.id);
+        keep_alive_only_if_drained_cheaply(session);
+        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id };
+        answer::send(session, reply, &dress).await
+    }
+
+    /// Refuses a request, in the style of its route.
+    async fn refuse(&self, session: &mut Session, ctx: &mut Serving, refusal: Refusal) -> Result<()> {
+        let Refusal { route, denial } = refusal;
+        ctx.route = route.or(ctx.route.take());
+        self.metrics.denied(ctx.route.as_ref().map(|route| route.index), &denial);
+        let id = ctx.names.as_ref().and_then(|names| names.id.to_str().ok()).unwrap_or_default();
+        let route = ctx.route.as_ref().map_or("none", |route| &*route.name);
+        tracing::info!(route, request_id = id, reason = denial.reason(), "refused");
+        let reply = Reply::refusal(&denial, self.envelope(ctx).style, id);
+        self.answer(session, ctx, reply, false).await
+    }
+
+    fn envelope(&self, ctx: &Serving) -> Arc<Envelope> {
+        Arc::clone(ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope))
+    }
+
+    /// Closes the books once, before the first byte of the answer goes down.
+    fn settle(&self, ctx: &mut Serving, outcome: Outcome) {
+        if let (false, Some(forward)) = (ctx.settled, &ctx.forward) {
+            ctx.settled = true;
+            self.flow.settle(forward, outcome, self.clock.now());
+        }
+    }
+
+    /// Lets the embedded token service answer.
+    async fn serve_in_process(&self, session: &mut Session, ctx: &mut Serving) -> Result<bool> {
+        let (Some(service), Some(forward)) = (&self.service, &ctx.forward) else {
+            return self.refuse_and_stop(session, ctx, Denial::NoRoute).await;
+        };
+        let source = Source::new(self.plan.trusted_proxies.client(arrival(session).peer, &session.req_header().headers));
+        let answered = in_process::serve(session, service, forward, source, self.plan.guard.body_idle).await;
+        match answered {
+            Ok(reply) => {
+                self.settle(ctx, Outcome::Answered(reply.status.as_u16()));
+                self.answer(session, ctx, reply, false).await?;
+                Ok(true)
+            }
+            Err(denial) => {
+                self.settle(ctx, Outcome::Unknown);
+                self.refuse_and_stop(session, ctx, denial).await
+            }
+        }
+    }
+
+    async fn refuse_and_stop(&self, session: &mut Session, ctx: &mut Serving, denial: Denial) -> Result<bool> {
+        self.refuse(session, ctx, Refusal { route: None, denial }).await?;
+        Ok(true)
+    }
+
+    /// What a failure of pingora's means to the client; `None` if there is nobody left to tell.
+    fn denial_of(&self, session: &Session, error: &Error) -> Option<Denial> {
+        if let Some(fault) = connection(session).and_then(Connection::fault) {
+            return Some(fault.clone());
+        }
+        match (error.esource(), error.etype()) {
+            (_, ErrorType::HTTPStatus(413)) => Some(Denial::BodyTooLarge),
+            (_, ErrorType::HTTPStatus(504)) => Some(Denial::UpstreamTimeout),
+            (_, ErrorType::HTTPStatus(502)) => Some(Denial::UpstreamUnavailable),
+            (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Denial::RequestTimeout),
+            (ErrorSource::Downstream, ErrorType::InvalidHTTPHeader) => Some(Denial::BadRequest(BadRequest::Head)),
+            (ErrorSource::Downstream, _) => None,
+            (ErrorSource::Upstream, kind) if is_timeout(kind) => Some(Denial::UpstreamTimeout),
+            (ErrorSource::Upstream, _) => Some(Denial::UpstreamUnavailable),
+            (ErrorSource::Internal | ErrorSource::Unset, _) => {
+                let id = ErrorId(self.clock.now().wall.as_millis().unsigned_abs());
+                tracing::error!(error_id = %format!("{:016x}", id.0), %error, "internal error");
+                Some(Denial::Internal(id))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Serving;
+
+    fn new_ctx(&self) -> Self::CTX {
+        Serving::default()
+    }
+
+    /// None of pingora's own modules: what they would change would be changed behind our back.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        let now = self.clock.now();
+        ctx.began = now.tick;
+        ctx.names = Some(self.ids.name(&session.req_header().headers));
+        match self.decide(session, arrival(session), now).await {
+            Ok(Step::Forward(forward, target)) => {
+                let in_process = matches!(forward.route.target, Target::TokenService);
+                (ctx.route, ctx.target) = (Some(Arc::clone(&forward.route)), target);
+                ctx.forward = Some(forward);
+                if in_process { self.serve_in_process(session, ctx).await } else { Ok(false) }
+            }
+            Ok(Step::Preflight(route, reply)) => {
+                ctx.route = Some(route);
+                self.answer(session, ctx, reply, true).await?;
+                Ok(true)
+            }
+            Err(refusal) => {
+                self.refuse(session, ctx, refusal).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        // Only a request with a permit gets here; without one there is nowhere to send it.
+        let forward = ctx.forward.as_ref().ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))?;
+        let set = self.peers.of_route(forward.route.index).ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))?;
+        let now = self.clock.now().tick;
+        let spent = now.since(*ctx.asked.get_or_insert(now));
+        ctx.tries += 1;
+        if spent >= set.upstream.total_timeout {
+            return Err(Error::new(ErrorType::HTTPStatus(504)));
+        }
+        set.pick().ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        let missing = || Error::new(ErrorType::InternalError);
+        let (forward, names) = (ctx.forward.as_ref().ok_or_else(missing)?, ctx.names.as_ref().ok_or_else(missing)?);
+        let strip = self.strips.get(forward.route.index).ok_or_else(missing)?;
+        if let Some(target) = &ctx.target {
+            upstream.set_raw_path(target.as_bytes())?;
+        }
+        forward::rewrite(upstream, forward, strip, names, &self.plan, arrival(session))
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        // An empty last chunk would be written as a second end of the body (pingora #935).
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        ctx.received = ctx.received.saturating_add(body.as_ref().map_or(0, |bytes| bytes.len() as u64));
+        match &ctx.route {
+            Some(route) if ctx.received > route.body_limit => Err(Error::new(ErrorType::HTTPStatus(413))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            // An upstream that changes the protocol without having been asked is not speaking to this client.
+            let connection = connection(session).filter(|_| session.is_upgrade_req());
+            let connection = connection.ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))?;
+            connection.open_tunnel();
+        }
+        if !response.status.is_informational() {
+            if let (Some(asked), Some(route)) = (ctx.asked, &ctx.route) {
+                if let Some(set) = self.peers.of_route(route.index) {
+                    self.metrics.upstream_answered(&set.upstream.name, self.clock.now().tick.since(asked));
+                    set.upstream.hide_headers.iter().for_each(|name| drop(response.remove_header(name)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Self::CTX) -> Result<()> {
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        self.settle(ctx, Outcome::Answered(response.status.as_u16()));
+        let origin = session.req_header().headers.get(ORIGIN);
+        let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
+        envelope.dress(origin, &mut Dressing(response));
+        if let Some(names) = &ctx.names {
+            response.insert_header(REQUEST_ID.1, names.id.clone())?;
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
+        // Nothing has been sent, so any request may be tried on the next server.
+        let retries = ctx.route.as_ref().and_then(|route| self.peers.of_route(route.index)).map_or(0, |set| set.upstream.retries);
+        let mut error = error;
+        error.set_retry(ctx.tries <= retries);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Self::CTX,
+        reused: bool,
+    ) -> Box<Error> {
+        let retries = ctx.route.as_ref().and_then(|route| self.peers.of_route(route.index)).map_or(0, |set| set.upstream.retries);
+        let repeatable = session.req_header().method.is_idempotent()
+            && ctx.received == 0
+            && session.response_written().is_none()
+            && !is_timeout(error.etype())
+            && ctx.tries <= retries;
+        let mut error = error;
+        if repeatable {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
+        self.settle(ctx, Outcome::Unknown);
+        let denial = self.denial_of(session, error);
+        // What is left of either message is unknown, so the connection ends with this answer.
+        session.set_keepalive(None);
+        let mut error_code = 0;
+        if let (Some(denial), true) = (denial, session.response_written().is_none()) {
+            let refusal = Refusal { route: None, denial };
+            if self.refuse(session, ctx, refusal).await.is_ok() {
+                error_code = session.response_written().map_or(0, |response| response.status.as_u16());
+            }
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
+        let took = self.clock.now().tick.since(ctx.began);
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        // Who never got an answer may still have ended something.
+        self.settle(ctx, Outcome::Unknown);
+        self.metrics.served(Served { route: ctx.route.as_ref().map(|route| route.index), status, took });
+        if let Some(error) = error {
+            let route = ctx.route.as_ref().map_or("none", |route| &*route.name);
+            let id = ctx.names.as_ref().and_then(|names| names.id.to_str().ok()).unwrap_or_default();
+            tracing::info!(route, request_id = id, status, error = %error.etype().as_str(), source = error.esource().as_str(), "failed");
+        } else {
+            let route = ctx.route.as_ref().map_or("none", |route| &*route.name);
+            tracing::debug!(route, status, took_ms = took.as_millis() as u64, "served");
+        }
+    }
+}
+
+fn connection(session: &Session) -> Option<&Connection> {
+    session.stream()?.as_any().downcast_ref()
+}
+
+/// Where a request comes from and how. HTTP/2 streams share their connection, which only TLS listeners offer.
+fn arrival(session: &Session) -> Arrival {
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map_or([0, 0, 0, 0].into(), |inet| inet.ip());
+    Arrival { peer, tls: connection(session).map_or(session.is_http2(), Connection::is_tls) }
+}
+
+fn host_of(request: &RequestHeader) -> Result<Cow<'_, str>, Denial> {
+    let malformed = || Denial::BadRequest(BadRequest::Host);
+    let named = match request.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => match request.headers.get(http::header::HOST) {
+            Some(value) => value.to_str().map_err(|_| malformed())?,
+            None => return Ok(Cow::Borrowed("")),
+        },
+    };
+    host::normalize(named)
+}
+
+fn declared_length(request: &RequestHeader) -> Option<u64> {
+    request.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A body that nobody reads is drained if it is small and surely on its way; else the connection ends with the answer.
+fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
+    const CHEAP: u64 = 64 * 1024;
+    let request = session.req_header();
+    let bodiless = !request.headers.contains_key(http::header::TRANSFER_ENCODING) && !request.headers.contains_key(CONTENT_LENGTH);
+    let cheap = declared_length(request).is_some_and(|length| length <= CHEAP) && !request.headers.contains_key(EXPECT);
+    if !(bodiless || cheap || session.downstream_session.is_body_done()) {
+        session.set_keepalive(None);
+    }
+}
+
+fn is_timeout(kind: &ErrorType) -> bool {
+    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
+    matches!(kind, ConnectTimedout | ReadTimedout | TLSHandshakeTimedout | WriteTimedout)
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+/// A body larger than this is not gathered for the embedded service, whatever a route says.
+pub(super) const GATHER_LIMIT: u64 = 64 * 1024;
+/// How long the embedded service may take for one request.
+pub(super) const SERVICE_DEADLINE: Duration = Duration::from_secs(30);
