@@ -16,7 +16,7 @@ pub(super) const EMBEDDED: &str = "embedded";
 impl Workshop<'_> {
     /// The names of all issuers. The embedded one comes first and is never unused: its own routes ask it.
     pub(super) fn issuer_names(&self) -> Directory<IssuerId> {
-        let mut names = Directory::new("issuer");
+        let mut names = Directory::new("issuer", "issuer");
         if let Some(service) = &self.config.token_service {
             names.list(&At::written(EMBEDDED.to_owned(), service.place), Some(IssuerId(0)));
             names.spare();

@@ -17,13 +17,13 @@ mod upstreams;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::config::{self, Config, Report};
 use crate::plan::compile::directory::Directory;
 use crate::plan::compile::dress::Wardrobe;
 use crate::plan::{Plan, Upstream};
 use crate::rules::forwarded::TrustedProxies;
-use std::sync::Arc;
 
 /// Where secrets come from.
 pub trait SecretSource: fmt::Debug {
@@ -73,7 +73,9 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine, report
     let issuer_names = shop.issuer_names();
     let upstreams: Directory<Arc<Upstream>> = shop.upstreams();
     let wardrobe = Wardrobe::new(config);
-    let token_service = shop.token_service();
+    // Whatever is wrong with it is in the report, so `None` is a plan without one, or no plan at all.
+    let token_service = config.token_service.as_ref().and_then(|service| shop.token_service(service));
+    let dress = wardrobe.dress(config.defaults.style.value, &config.defaults, shop.report);
     let routes = shop.routes(&issuer_names, &upstreams, &wardrobe);
     issuer_names.report_unused(shop.report);
     upstreams.report_unused(shop.report);
@@ -88,10 +90,10 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine, report
         trusted_proxies: TrustedProxies(config.trusted_proxies.value.clone().into()),
         table,
         routes,
-        fallback: wardrobe.envelope(&config.defaults, shop.report)?,
+        fallback: dress?.envelope,
         issuers: issuers?,
         upstreams: upstreams.into_things()?,
-        token_service: token_service?,
+        token_service,
         cache: shop.cache(),
     })
 }

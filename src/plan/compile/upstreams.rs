@@ -14,7 +14,7 @@ use crate::plan::{Servers, Upstream, UpstreamServer};
 impl Workshop<'_> {
     pub(super) fn upstreams(&mut self) -> Directory<Arc<Upstream>> {
         let config = self.config;
-        let mut directory = Directory::new("upstream");
+        let mut directory = Directory::new("upstream", "upstream");
         for upstream in &config.upstreams {
             let compiled = self.upstream(&upstream.name.value, &upstream.value.value);
             directory.list(&upstream.name, compiled.map(Arc::new));
