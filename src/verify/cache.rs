@@ -199,6 +199,13 @@ impl TokenCache {
         }
     }
 
+    /// Lets moka do now what it otherwise does by and by.
+    #[cfg(test)]
+    pub(crate) fn settle(&self) {
+        self.active.run_pending_tasks();
+        self.inactive.run_pending_tasks();
+    }
+
     /// How many active and inactive tokens are remembered, about.
     pub(crate) fn sizes(&self) -> (u64, u64) {
         (self.active.entry_count(), self.inactive.entry_count())
