@@ -151,3 +151,6 @@ impl From<Unreadable> for Refused {
         Self(what)
     }
 }
+
+#[cfg(test)]
+mod tests;

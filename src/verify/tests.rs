@@ -84,6 +84,19 @@ async fn two_hundred_first_uses_on_several_threads_are_one_question_too() {
     assert_eq!(script.calls(), 1);
 }
 
+#[tokio::test]
+async fn a_request_whose_answer_lands_between_its_look_and_its_question_does_not_ask() {
+    let (script, bench) = bench();
+    for (token, verdict) in [("good", Ok(())), ("bad", Err(INVALID))] {
+        let Recall::Miss(missed) = bench.recall(token) else { panic!("nothing is known yet") };
+        assert_eq!(bench.passes(token).await, verdict);
+        let now = bench.clock.now();
+        let late = bench.verifier.resolve(missed, &bench.requirements, &bench.freshness, source(), now).await;
+        assert_eq!(late.map(drop), verdict);
+    }
+    assert_eq!(script.calls(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_goes_away_strands_nobody() {
     let script = Script::slow(millis(50));
@@ -144,14 +157,14 @@ async fn a_token_that_is_cut_during_each_load_is_given_up() {
     script.says("good", Ok(Some(facts())));
     let bench = Arc::new(Bench::over(vec![remote(0, &script)]));
     let user = Arc::clone(&bench);
-    let uses = tokio::spawn(async move { user.passes("good").await });
+    let request = tokio::spawn(async move { user.passes("good").await });
     for _ in 0..4 {
         sleep(millis(60)).await;
         bench.cut(Reach::Session("s1".into()));
     }
     sleep(millis(60)).await;
     bench.cut(Reach::Session("s1".into()));
-    assert_eq!(uses.await.unwrap(), Err(DOWN));
+    assert_eq!(request.await.unwrap(), Err(DOWN));
     assert_eq!(script.calls(), 3);
 }
 
