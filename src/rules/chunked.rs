@@ -117,7 +117,8 @@ impl Expects {
             (Self::DataLf, b'\n') => Self::default(),
             (Self::LastCr, b'\r') => Self::LastLf,
             (Self::LastLf, b'\n') => Self::Nothing,
-            _ => Self::Refused,
+            (Self::SizeEnd { .. } | Self::DataCr | Self::DataLf | Self::LastCr | Self::LastLf, _)
+            | (Self::Data { .. } | Self::Nothing | Self::Refused, _) => Self::Refused,
         }
     }
 }
@@ -130,8 +131,8 @@ mod tests {
 
     fn scan(bytes: impl AsRef<[u8]>) -> Result<(Scanned, u64), Denial> {
         let mut scanner = ChunkScanner::new();
-        let scanned = scanner.scan(bytes.as_ref())?;
-        Ok((scanned, scanner.body_bytes()))
+        let found = scanner.scan(bytes.as_ref())?;
+        Ok((found, scanner.body_bytes()))
     }
 
     #[test]
