@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::header::ACCESS_CONTROL_REQUEST_METHOD;
 
 use crate::model::{Credential, Denial, Now, Principal, RequestHead};
@@ -16,7 +15,7 @@ use crate::rules::access::Permit;
 use crate::rules::bearer;
 use crate::rules::routing::Found;
 use crate::store::cuts::{Cuts, Fingerprint, Reach};
-use crate::verify::{Recall, Verifier, fingerprint};
+use crate::verify::{Recall, Verifier};
 
 /// What requests are decided with.
 #[derive(Debug)]
@@ -84,7 +83,7 @@ impl Flow {
     pub async fn admit(&self, plan: &Plan, head: &RequestHead<'_>, now: Now) -> Result<Admission, Refusal> {
         let route = match find(plan, head)? {
             Sought::Request(route) => route, //                           Where does it want to go?    404, 405
-            Sought::Options(route, allow) => return Ok(Admission::Answer(route, Reply::preflight(allow))),
+            Sought::Options(route) => return Ok(Admission::Answer(route, Reply::preflight())),
         };
         match self.decide(&route, head, now).await {
             Ok((permit, ending)) => Ok(Admission::Forward(Forward { route, permit, ending })),
@@ -116,9 +115,9 @@ impl Flow {
     ) -> Result<Arc<Principal>, Denial> {
         let Some(requirements) = route.access.requirements() else { return Err(Denial::CredentialInvalid) };
         match self.verifier.recall(&credential, requirements, &route.freshness, now) {
-            Recall::Known(principal) => Ok(principal),
+            Recall::Known(principal, _) => Ok(principal),
             Recall::Refused => Err(Denial::CredentialInvalid),
-            Recall::Miss(_) => self.verifier.resolve(&credential, requirements, &route.freshness, head.source, now).await,
+            Recall::Miss(missed) => self.verifier.resolve(missed, requirements, &route.freshness, head.source, now).await,
         }
     }
 
@@ -142,25 +141,24 @@ impl Flow {
 
 enum Sought {
     Request(Arc<Route>),
-    Options(Arc<Route>, Option<HeaderValue>),
+    Options(Arc<Route>),
 }
 
 fn find(plan: &Plan, head: &RequestHead<'_>) -> Result<Sought, Refusal> {
     let requested = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD).and_then(|value| value.as_bytes().try_into().ok());
-    let refuse = |denial| Err(Refusal { route: None, denial });
     let route = |index: usize| plan.routes.get(index).cloned();
-    match plan.table.find(head.host, head.path, head.method, requested.as_ref()) {
+    let sought = match plan.table.find(head.host, head.path, head.method, requested.as_ref()) {
         Found::Route(index) => route(index).map(Sought::Request),
-        Found::Options(index, methods) => route(index).map(|route| Sought::Options(route, crate::reply::allow(&methods))),
-        Found::WrongMethod(index, methods) => {
-            return Err(Refusal { route: route(index), denial: Denial::MethodNotAllowed(methods) });
+        Found::Options(index) => route(index).map(Sought::Options),
+        Found::WrongMethod { route: index, allowed } => {
+            return Err(Refusal { route: route(index), denial: Denial::MethodNotAllowed(allowed.into()) });
         }
-        Found::Nothing => None,
-    }
-    .map_or_else(|| refuse(Denial::NoRoute), Ok)
+        Found::None => None,
+    };
+    sought.ok_or(Refusal { route: None, denial: Denial::NoRoute })
 }
 
 fn ending(route: &Route, credential: Option<Credential<'_>>, permit: &Permit) -> Option<Ending> {
     let (reach, credential, principal) = (route.ends?, credential?, permit.principal()?);
-    Some(Ending { token: fingerprint(credential.token()), principal: Arc::clone(principal), reach })
+    Some(Ending { token: Fingerprint::of(credential.token()), principal: Arc::clone(principal), reach })
 }

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::rules::envelope::{Envelope, Field, Fields};
+use crate::rules::envelope::Envelope;
 use crate::telemetry::Metrics;
 
 /// Whether the gateway takes requests; flips once when it begins to stop.
@@ -50,7 +50,7 @@ pub struct Shown {
 pub async fn serve(listener: TcpListener, shown: Shown) -> std::io::Result<()> {
     let envelope = Arc::clone(&shown.envelope);
     let dress = move |mut response: Response| {
-        envelope.dress(None, &mut Dressing(response.headers_mut()));
+        envelope.dress(None, response.headers_mut());
         async move { response }
     };
     let service = Router::new()
@@ -79,24 +79,4 @@ async fn metrics(State(shown): State<Shown>) -> Response {
 fn plain(status: StatusCode, text: &'static str) -> Response {
     let fields = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
     (status, fields, text).into_response()
-}
-
-struct Dressing<'h>(&'h mut HeaderMap<HeaderValue>);
-
-impl Fields for Dressing<'_> {
-    fn set(&mut self, field: &Field) {
-        self.0.insert(field.name.clone(), field.value.clone());
-    }
-
-    fn append(&mut self, field: &Field) {
-        self.0.append(field.name.clone(), field.value.clone());
-    }
-
-    fn remove(&mut self, name: &HeaderName) {
-        self.0.remove(name);
-    }
-
-    fn headers(&self) -> &HeaderMap {
-        self.0
-    }
 }

@@ -43,3 +43,14 @@ impl Entropy for SystemEntropy {
         }
     }
 }
+
+/// An environment variable.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// What the operator wants logged, if that was said.
+pub(super) fn log_filter() -> Option<String> {
+    variable("PORTCULLIS_LOG")
+}

@@ -19,6 +19,14 @@ pub struct Bound {
     pub(super) tls: Option<Arc<ServerConfig>>,
 }
 
+impl Bound {
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
 /// Why the gateway cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {

@@ -18,4 +18,4 @@ mod workers;
 
 pub use in_process::InProcess;
 pub use listen::{Bound, ListenError, bind};
-pub use workers::{Parts, Workers, start};
+pub use workers::{OpenConnections, Parts, Workers, start};

@@ -92,11 +92,23 @@ pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Workers> {
     Ok(Workers { threads, stop, guard })
 }
 
-impl Workers {
-    /// How many client connections are open.
+/// Tells how many client connections are open.
+#[derive(Clone, Debug)]
+pub struct OpenConnections(Arc<Guard>);
+
+impl OpenConnections {
+    /// How many at this moment.
     #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.guard.open_connections()
+    pub fn now(&self) -> usize {
+        self.0.open_connections()
+    }
+}
+
+impl Workers {
+    /// What tells how many client connections are open.
+    #[must_use]
+    pub fn counter(&self) -> OpenConnections {
+        OpenConnections(Arc::clone(&self.guard))
     }
 
     /// Stops accepting and waits until all requests in flight have ended, at most the drain time.

@@ -4,18 +4,23 @@
 //! Deliberately absent: names that are looked up later, and `Option`s that mean "not configured yet".
 
 pub mod compile;
+mod issuer;
+mod token_service;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{IssuerId, Secret, Style};
+pub use crate::config::{Ends, Environment, JwtAlgorithm};
+use crate::model::{NonEmpty, Secret, Style};
 use crate::rules::access::Access;
 use crate::rules::envelope::Envelope;
 use crate::rules::forwarded::TrustedProxies;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
+pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
+pub use token_service::{Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService};
 
 /// The compiled configuration.
 #[derive(Debug)]
@@ -46,15 +51,6 @@ pub struct Plan {
     pub token_service: Option<TokenService>,
     /// Bounds on remembering tokens.
     pub cache: CacheLimits,
-}
-
-/// Where a gateway runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Environment {
-    /// For real.
-    Production,
-    /// To try things out: one-time codes are fixed and nothing is sent.
-    Sandbox,
 }
 
 /// Process-wide settings.
@@ -162,17 +158,6 @@ pub enum Target {
     TokenService,
 }
 
-/// What a route's request ends for the token it presents.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ends {
-    /// The presented token.
-    Token,
-    /// Every token of its session.
-    Session,
-    /// Every token of its subject.
-    Subject,
-}
-
 /// How old an answer of the token service may be, per route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Freshness {
@@ -191,131 +176,6 @@ pub enum OnOutage {
     /// A token that was last seen active goes on for this long after its answer became too old; never past its `exp`, an
     /// idle deadline or a cut.
     Grace(Duration),
-}
-
-/// Who vouches for tokens.
-#[derive(Debug)]
-pub struct Issuer {
-    /// Its name: label of its metrics.
-    pub name: Arc<str>,
-    /// Its place in `Plan::issuers`.
-    pub id: IssuerId,
-    /// How it is asked.
-    pub kind: IssuerKind,
-}
-
-/// How an issuer is asked.
-#[derive(Debug)]
-pub enum IssuerKind {
-    /// The embedded token service, in process.
-    Embedded,
-    /// RFC 7662 at a remote service.
-    Introspection(Introspection),
-    /// JWTs, checked here against the issuer's keys.
-    Jwt(Jwt),
-}
-
-/// A remote introspection endpoint (RFC 7662).
-#[derive(Debug)]
-pub struct Introspection {
-    /// The endpoint.
-    pub url: http::Uri,
-    /// How we say who we are.
-    pub authentication: ClientAuthentication,
-    /// From the first byte of the request to the last of the answer.
-    pub deadline: Duration,
-    /// The largest answer read, in bytes.
-    pub answer_bytes: usize,
-    /// How long an active answer is remembered; never beyond the token's `exp`.
-    pub cache_ttl: Duration,
-    /// How long an inactive answer is remembered; at most 10 s.
-    pub negative_ttl: Duration,
-    /// Idle connections kept.
-    pub pool: usize,
-    /// If set, `iss` of an answer must be this when the answer has one.
-    pub issuer: Option<Box<str>>,
-    /// If set, only tokens that begin with this are sent there.
-    pub token_prefix: Option<Box<str>>,
-    /// PEM file of the certificates to trust; the system's when absent.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// How the gateway authenticates to an introspection endpoint.
-#[derive(Clone, Debug)]
-pub enum ClientAuthentication {
-    /// `client_secret_basic` (RFC 6749 section 2.3.1).
-    Basic {
-        /// Client id.
-        id: Box<str>,
-        /// Client secret.
-        secret: Secret,
-    },
-    /// `client_secret_post`.
-    Post {
-        /// Client id.
-        id: Box<str>,
-        /// Client secret.
-        secret: Secret,
-    },
-    /// A Bearer token of our own (RFC 7662 section 2.1).
-    Bearer(Secret),
-}
-
-/// An issuer of self-contained JWTs.
-#[derive(Debug)]
-pub struct Jwt {
-    /// The `iss` its tokens must carry.
-    pub issuer: Box<str>,
-    /// The `aud` values of which its tokens must carry one; never empty.
-    pub audience: crate::model::NonEmpty<Box<str>>,
-    /// The signature algorithms that are taken; never empty, never `none`, never symmetric.
-    pub algorithms: crate::model::NonEmpty<JwtAlgorithm>,
-    /// The `typ` header values that are taken, without `application/`, in lower case. An absent `typ` is taken only if the
-    /// list has the empty string.
-    pub types: Box<[Box<str>]>,
-    /// Where the keys are.
-    pub keys: KeySource,
-    /// How far clocks may differ; at most 60 s.
-    pub leeway: Duration,
-    /// How long a verified token is remembered; never beyond its `exp`.
-    pub cache_ttl: Duration,
-    /// How long a refused token is remembered; at most 10 s.
-    pub negative_ttl: Duration,
-}
-
-/// Signature algorithms that can be allowed; the symmetric ones and `none` do not exist here.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(missing_docs, reason = "the names of RFC 7518 section 3.1 and RFC 8037 explain themselves")]
-pub enum JwtAlgorithm {
-    Rs256,
-    Rs384,
-    Rs512,
-    Ps256,
-    Ps384,
-    Ps512,
-    Es256,
-    Es384,
-    EdDsa,
-}
-
-/// Where an issuer's keys are.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    /// A JWKS document (RFC 7517) over HTTP(S).
-    Url {
-        /// The document.
-        url: http::Uri,
-        /// From the first byte of the request to the last of the answer.
-        deadline: Duration,
-        /// How old the keys may get before they are fetched again; they go on being used while that fails.
-        refresh: Duration,
-        /// The shortest time between two fetches caused by unknown key ids.
-        cooldown: Duration,
-        /// PEM file of the certificates to trust; the system's when absent.
-        ca_file: Option<PathBuf>,
-    },
-    /// JWKS or PEM public key files, read at start.
-    Files(crate::model::NonEmpty<PathBuf>),
 }
 
 /// One or more servers that do the same.
@@ -345,7 +205,7 @@ pub struct Upstream {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Servers {
     /// At these addresses; never empty.
-    At(crate::model::NonEmpty<UpstreamServer>),
+    At(NonEmpty<UpstreamServer>),
     /// The echo service built in for the quick start, which answers with what reached it.
     Echo,
 }
@@ -359,70 +219,6 @@ pub struct UpstreamServer {
     pub port: u16,
     /// Whether it is spoken to over TLS.
     pub tls: bool,
-}
-
-/// The embedded token service.
-#[derive(Debug)]
-pub struct TokenService {
-    /// Its issuer.
-    pub issuer: IssuerId,
-    /// Its database file.
-    pub database: PathBuf,
-    /// The public base address that its metadata names, without a trailing slash.
-    pub public_url: Box<str>,
-    /// Where API A is mounted, if it is.
-    pub oauth: Option<OAuthApi>,
-    /// How passwords are hashed.
-    pub hashing: Hashing,
-    /// Consecutive failures after which an account is locked, and for how long (contract section 8).
-    pub lock: LockSettings,
-}
-
-/// API A: its mounts and its lifetimes (contract section 1).
-#[derive(Clone, Debug)]
-pub struct OAuthApi {
-    /// Life of an access token.
-    pub access_ttl: Duration,
-    /// Life of a refresh token without use.
-    pub refresh_idle: Duration,
-    /// Life of a grant whatever its use.
-    pub refresh_absolute: Duration,
-    /// Within this time a retried refresh gets the same pair; 0 to 30 s.
-    pub refresh_grace: Duration,
-    /// How long the old access token lives on after a refresh; 0 to 60 s.
-    pub superseded_access: Duration,
-    /// Life of an authorization code; at most 10 min.
-    pub code_ttl: Duration,
-    /// Life of a verification code and of the token it is exchanged for; at most 10 min.
-    pub verification_ttl: Duration,
-    /// Wrong tries after which a verification code is void.
-    pub verification_tries: u32,
-    /// The shortest time between two codes for one phone number.
-    pub resend_interval: Duration,
-    /// Codes for one phone number within 10 minutes.
-    pub codes_per_phone: u32,
-}
-
-/// How passwords are hashed (argon2id, RFC 9106).
-#[derive(Clone, Debug)]
-pub struct Hashing {
-    /// Memory, in KiB.
-    pub memory_kib: u32,
-    /// Passes.
-    pub passes: u32,
-    /// Hashes at once.
-    pub parallel: usize,
-    /// Hashes that may wait; beyond it 503.
-    pub queue: usize,
-}
-
-/// When an account is locked.
-#[derive(Clone, Copy, Debug)]
-pub struct LockSettings {
-    /// Consecutive failures.
-    pub attempts: u32,
-    /// Length of the lock, from its start; tries during it do not extend it.
-    pub duration: Duration,
 }
 
 /// Bounds on remembering tokens.

@@ -42,9 +42,8 @@ pub struct Facts {
 impl Reply {
     /// The answer to a preflight; the envelope carries all that it says.
     #[must_use]
-    pub fn preflight(allow: Option<HeaderValue>) -> Self {
-        let headers = allow.map(|methods| (ALLOW, methods)).into_iter().collect();
-        Self { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }
+    pub fn preflight() -> Self {
+        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: Bytes::new() }
     }
 
     /// The refusal of a request, in the style of its route.
@@ -168,8 +167,7 @@ fn step_up(wanted: &Challenge) -> String {
 }
 
 /// The `Allow` field's value; `None` if a method does not fit a header, which a `Method` always does.
-#[must_use]
-pub fn allow(methods: &[Method]) -> Option<HeaderValue> {
+fn allow(methods: &[Method]) -> Option<HeaderValue> {
     let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
     HeaderValue::from_str(&names.join(", ")).ok()
 }

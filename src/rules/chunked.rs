@@ -117,8 +117,17 @@ impl Expects {
             (Self::DataLf, b'\n') => Self::default(),
             (Self::LastCr, b'\r') => Self::LastLf,
             (Self::LastLf, b'\n') => Self::Nothing,
-            (Self::SizeEnd { .. } | Self::DataCr | Self::DataLf | Self::LastCr | Self::LastLf, _)
-            | (Self::Data { .. } | Self::Nothing | Self::Refused, _) => Self::Refused,
+            (
+                Self::SizeEnd { .. }
+                | Self::Data { .. }
+                | Self::DataCr
+                | Self::DataLf
+                | Self::LastCr
+                | Self::LastLf
+                | Self::Nothing
+                | Self::Refused,
+                _,
+            ) => Self::Refused,
         }
     }
 }

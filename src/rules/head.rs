@@ -1,11 +1,12 @@
 //! The check of a raw HTTP/1 request head, before any library reads it: a head that passes can be read in one way only.
 //!
-//! Imports `model` and its neighbours `path` and `host`. Deliberately absent: leniency (RFC 9112 sections 2.2, 3.2.2 and 5.2
+//! Imports `model` and its neighbours `path`, `host` and `identity`. Deliberately absent: leniency (RFC 9112 sections 2.2, 3.2.2 and 5.2
 //! let a server repair some of this; a gateway that repairs hides the attack from nobody but itself), bodies and buffers.
 
 use std::str;
 
 use crate::model::{BadRequest, Denial};
+use crate::rules::identity::fold;
 use crate::rules::{host, path};
 
 const MALFORMED: Denial = Denial::BadRequest(BadRequest::Head);
@@ -300,11 +301,9 @@ impl FieldFacts {
     }
 }
 
-/// Whether a name is `canonical` once case is ignored and everything that is no letter or digit is a hyphen: the spellings
-/// that CGI-like servers hold for the same.
+/// Whether a name is `canonical` in the eyes of the most careless reader.
 fn folds_to(name: &[u8], canonical: &[u8]) -> bool {
-    let fold = |b: &u8| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' };
-    name.len() == canonical.len() && name.iter().zip(canonical).all(|(b, wanted)| fold(b) == *wanted)
+    name.len() == canonical.len() && fold(name).eq(canonical.iter().copied())
 }
 
 /// Fields that are for all recipients, so that no connection option may bear their name (RFC 9110 section 7.6.1): a recipient

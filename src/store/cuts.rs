@@ -8,11 +8,16 @@
 //! The commit comes first, then the cut, then the answer to who asked for it; never the reverse.
 //!
 //! Self-contained tokens (JWTs) are not loaded from anywhere, so for them a cut must go on denying: see [`Cuts::denies`].
+//! Deliberately absent: knowledge of what is remembered. Whoever remembers asks here, at every use.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
+
+use aws_lc_rs::digest;
 
 use crate::model::{IssuerId, Now, PrincipalFacts, Tick, Timestamp};
 
@@ -20,10 +25,23 @@ use crate::model::{IssuerId, Now, PrincipalFacts, Tick, Timestamp};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
-impl std::fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "Fingerprint({a:02x}{b:02x}{c:02x}{d:02x}…)")
+impl Fingerprint {
+    /// Of a token's text.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        let mut bytes = [0; 32];
+        for (into, from) in bytes.iter_mut().zip(digest::digest(&digest::SHA256, token.as_bytes()).as_ref()) {
+            *into = *from;
+        }
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    /// The first four bytes: enough to find a token again in the log, far too little to find the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second, third, fourth, ..] = self.0;
+        write!(f, "Fingerprint({first:02x}{second:02x}{third:02x}{fourth:02x}…)")
     }
 }
 
@@ -44,14 +62,48 @@ pub enum Reach {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Sequence(u64);
 
-/// The revocations that this process knows of. Bounded by forgetting each cut after `retention`, when nothing that was
-/// loaded before it can be remembered any more.
+/// The point up to which something remembered is known to be spared; it only ever moves forward.
+#[derive(Debug)]
+pub struct Watermark(AtomicU64);
+
+impl Watermark {
+    /// At the number that was read before the load.
+    #[must_use]
+    pub fn at(sequence: Sequence) -> Self {
+        Self(AtomicU64::new(sequence.0))
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn level(&self) -> Sequence {
+        Sequence(self.0.load(Ordering::Acquire))
+    }
+
+    fn rise(&self, to: Sequence) {
+        self.0.fetch_max(to.0, Ordering::AcqRel);
+    }
+}
+
+/// The revocations that this process knows of. Bounded twice: each cut is forgotten after `retention`, when nothing that was
+/// loaded before it can be remembered any more, and an issuer with [`Cuts::CAPACITY`] cuts has them all folded into one that
+/// reaches everything it issued until then, which is harsher than was asked for but never milder.
 #[derive(Debug)]
 pub struct Cuts {
     latest: AtomicU64,
     everything: AtomicU64,
-    table: RwLock<HashMap<(IssuerId, Reach), Made>>,
+    table: RwLock<HashMap<IssuerId, Reached>>,
     retention: Duration,
+    capacity: usize,
+}
+
+/// What has been cut of one issuer.
+#[derive(Debug, Default)]
+struct Reached {
+    tokens: HashMap<Fingerprint, Made>,
+    sessions: HashMap<Box<str>, Made>,
+    subjects: HashMap<Box<str>, Made>,
+    clients: HashMap<Box<str>, Made>,
+    folded: Option<Made>,
 }
 
 /// When a cut was made.
@@ -63,11 +115,19 @@ struct Made {
 }
 
 impl Cuts {
+    /// How many cuts of one issuer are told apart.
+    pub const CAPACITY: usize = 1 << 20;
+
     /// An empty set. `retention` is at least the longest life of anything remembered plus the longest load: the largest cache
     /// lifetime with its grace, and the largest lifetime of a JWT that must stay denied.
     #[must_use]
     pub fn new(retention: Duration) -> Self {
-        Self { latest: AtomicU64::new(0), everything: AtomicU64::new(0), table: RwLock::new(HashMap::new()), retention }
+        Self::with_capacity(retention, Self::CAPACITY)
+    }
+
+    fn with_capacity(retention: Duration, capacity: usize) -> Self {
+        let table = RwLock::new(HashMap::new());
+        Self { latest: AtomicU64::new(0), everything: AtomicU64::new(0), table, retention, capacity }
     }
 
     /// The number to read before a load begins, and to keep with what it brings.
@@ -80,59 +140,72 @@ impl Cuts {
     /// before.
     pub fn publish(&self, issuer: IssuerId, reach: Reach, now: Now) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let sequence = Sequence(self.latest.load(Ordering::Acquire) + 1);
-        table.insert((issuer, reach), Made { sequence, tick: now.tick, wall: now.wall });
+        let made = Made { sequence: Sequence(self.sequence().0 + 1), tick: now.tick, wall: now.wall };
+        let reached = table.entry(issuer).or_default();
+        if reached.len() >= self.capacity {
+            tracing::warn!(issuer = issuer.0, "too many cuts to tell apart: everything issued until now is cut");
+            *reached = Reached { folded: Some(made), ..Reached::default() };
+        }
+        reached.insert(reach, made);
         // The table first, the number after it: who reads the new number finds the cut in the table.
-        self.latest.store(sequence.0, Ordering::Release);
+        self.latest.store(made.sequence.0, Ordering::Release);
     }
 
-    /// Cuts everything, after a gap in which cuts may have been missed.
+    /// Cuts everything that was loaded, after a gap in which cuts may have been missed. JWTs are loaded from nowhere: what
+    /// was missed of them must be published again one by one.
     pub fn publish_everything(&self) {
         let _table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let sequence = self.latest.load(Ordering::Acquire) + 1;
+        let sequence = self.sequence().0 + 1;
         self.everything.store(sequence, Ordering::Release);
         self.latest.store(sequence, Ordering::Release);
     }
 
-    /// Whether what was loaded at `loaded` is still good. `Some` holds the point up to which that has now been checked, so
-    /// that the caller can remember it and the next check costs one atomic read; `None` means that it was cut.
+    /// Whether what was loaded at `mark` or checked up to it is still good. If so the mark rises, so that the next check
+    /// costs one atomic read unless there was another cut in between.
     #[must_use]
-    pub fn spares(&self, facts: &PrincipalFacts, token: Fingerprint, loaded: Sequence) -> Option<Sequence> {
-        let latest = self.sequence();
-        if loaded == latest {
-            return Some(latest);
+    pub fn spare(&self, facts: &PrincipalFacts, token: Fingerprint, mark: &Watermark) -> bool {
+        let (latest, loaded) = (self.sequence(), mark.level());
+        if loaded >= latest {
+            return true;
         }
         if self.everything.load(Ordering::Acquire) > loaded.0 {
-            return None;
+            return false;
         }
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let later = |reach: Reach| table.get(&(facts.issuer, reach)).is_some_and(|made| made.sequence > loaded);
-        (!reaches(facts, token).any(later)).then_some(latest)
+        let later = |made: &Made| made.sequence > loaded;
+        if table.get(&facts.issuer).is_some_and(|reached| reached.lasting(facts, token).chain(reached.dated(facts)).any(later))
+        {
+            return false;
+        }
+        mark.rise(latest);
+        true
     }
 
     /// Whether a self-contained token was cut: by its fingerprint, its session, or its subject or client if it was issued
-    /// before that. `iat` is in whole seconds, so a token issued in the very second of the cut is denied too.
+    /// before that. `iat` is in whole seconds, so a token issued in the very second of the cut is denied too, and so is one
+    /// that does not say when it was issued.
     #[must_use]
     pub fn denies(&self, facts: &PrincipalFacts, token: Fingerprint) -> bool {
+        let issued_later = |made: &Made| facts.issued_at.is_some_and(|issued| issued.as_secs() > made.wall.as_secs());
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        reaches(facts, token).any(|reach| {
-            let by_time = matches!(reach, Reach::Subject(_) | Reach::Client(_));
-            let Some(made) = table.get(&(facts.issuer, reach)) else { return false };
-            let issued_later = facts.issued_at.is_some_and(|issued| issued.as_secs() > made.wall.as_secs());
-            !(by_time && issued_later)
+        table.get(&facts.issuer).is_some_and(|reached| {
+            reached.lasting(facts, token).next().is_some() || reached.dated(facts).any(|made| !issued_later(made))
         })
     }
 
     /// Forgets the cuts that nothing remembered can be older than. Called about once a minute.
     pub fn forget_old(&self, now: Tick) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        table.retain(|_, made| now.since(made.tick) < self.retention);
+        table.retain(|_, reached| {
+            reached.retain(|made| now.since(made.tick) < self.retention);
+            reached.len() > 0
+        });
     }
 
     /// How many cuts are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.table.read().unwrap_or_else(PoisonError::into_inner).values().map(Reached::len).sum()
     }
 
     /// Whether none is.
@@ -142,13 +215,161 @@ impl Cuts {
     }
 }
 
-fn reaches(facts: &PrincipalFacts, token: Fingerprint) -> impl Iterator<Item = Reach> + '_ {
-    [
-        Some(Reach::Token(token)),
-        facts.session.clone().map(Reach::Session),
-        facts.subject.clone().map(Reach::Subject),
-        facts.client.clone().map(Reach::Client),
-    ]
-    .into_iter()
-    .flatten()
+impl Reached {
+    fn insert(&mut self, reach: Reach, made: Made) {
+        match reach {
+            Reach::Token(token) => self.tokens.insert(token, made),
+            Reach::Session(session) => self.sessions.insert(session, made),
+            Reach::Subject(subject) => self.subjects.insert(subject, made),
+            Reach::Client(client) => self.clients.insert(client, made),
+        };
+    }
+
+    /// The cuts after which no token that they reach is good again.
+    fn lasting(&self, facts: &PrincipalFacts, token: Fingerprint) -> impl Iterator<Item = &Made> {
+        self.tokens.get(&token).into_iter().chain(named(&self.sessions, facts.session.as_deref()))
+    }
+
+    /// The cuts that reach only what was issued before them.
+    fn dated(&self, facts: &PrincipalFacts) -> impl Iterator<Item = &Made> {
+        let subject = named(&self.subjects, facts.subject.as_deref());
+        subject.into_iter().chain(named(&self.clients, facts.client.as_deref())).chain(&self.folded)
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Made) -> bool) {
+        fn sweep<K: Eq + Hash>(cuts: &mut HashMap<K, Made>, keep: impl Fn(&Made) -> bool) {
+            cuts.retain(|_, made| keep(made));
+            // A burst of cuts must not hold its memory for ever.
+            if cuts.capacity() > 4 * cuts.len() {
+                cuts.shrink_to(2 * cuts.len());
+            }
+        }
+        sweep(&mut self.tokens, &keep);
+        sweep(&mut self.sessions, &keep);
+        sweep(&mut self.subjects, &keep);
+        sweep(&mut self.clients, &keep);
+        self.folded = self.folded.filter(&keep);
+    }
+
+    fn len(&self) -> usize {
+        let named = self.sessions.len() + self.subjects.len() + self.clients.len();
+        self.tokens.len() + named + usize::from(self.folded.is_some())
+    }
+}
+
+fn named<'a>(cuts: &'a HashMap<Box<str>, Made>, name: Option<&str>) -> Option<&'a Made> {
+    name.and_then(|name| cuts.get(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: IssuerId = IssuerId(3);
+    const TOKEN: Fingerprint = Fingerprint([7; 32]);
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn at(secs: u64) -> Now {
+        Now { wall: Timestamp::from_secs(i64::try_from(secs).unwrap()), tick: Tick::from_millis(secs * 1000) }
+    }
+
+    fn facts() -> PrincipalFacts {
+        let text = |text: &str| Some(text.into());
+        PrincipalFacts {
+            subject: text("ann"),
+            client: text("shop"),
+            session: text("s1"),
+            issued_at: Some(Timestamp::from_secs(100)),
+            ..PrincipalFacts::of_issuer(ISSUER)
+        }
+    }
+
+    fn every_reach() -> [Reach; 4] {
+        [Reach::Token(TOKEN), Reach::Session("s1".into()), Reach::Subject("ann".into()), Reach::Client("shop".into())]
+    }
+
+    #[test]
+    fn whatever_began_to_load_before_a_cut_is_cut_and_what_began_after_it_is_good() {
+        for reach in every_reach() {
+            let cuts = Cuts::new(HOUR);
+            let before = Watermark::at(cuts.sequence());
+            cuts.publish(ISSUER, reach.clone(), at(100));
+            assert!(!cuts.spare(&facts(), TOKEN, &before), "{reach:?}");
+            assert!(cuts.spare(&facts(), TOKEN, &Watermark::at(cuts.sequence())), "{reach:?}");
+        }
+    }
+
+    #[test]
+    fn a_cut_reaches_neither_other_names_nor_other_issuers() {
+        let cuts = Cuts::new(HOUR);
+        let mark = Watermark::at(cuts.sequence());
+        cuts.publish(ISSUER, Reach::Token(Fingerprint([8; 32])), at(100));
+        for name in ["bob", "s2", "web"] {
+            cuts.publish(ISSUER, Reach::Session(name.into()), at(100));
+            cuts.publish(ISSUER, Reach::Subject(name.into()), at(100));
+            cuts.publish(ISSUER, Reach::Client(name.into()), at(100));
+        }
+        for reach in every_reach() {
+            cuts.publish(IssuerId(4), reach, at(100));
+        }
+        assert!(cuts.spare(&facts(), TOKEN, &mark));
+        assert!(!cuts.denies(&facts(), TOKEN));
+        assert_eq!(mark.level(), cuts.sequence());
+    }
+
+    #[test]
+    fn after_a_gap_everything_is_loaded_anew() {
+        let cuts = Cuts::new(HOUR);
+        let mark = Watermark::at(cuts.sequence());
+        cuts.publish_everything();
+        assert!(!cuts.spare(&facts(), TOKEN, &mark));
+        assert!(cuts.spare(&facts(), TOKEN, &Watermark::at(cuts.sequence())));
+    }
+
+    #[test]
+    fn a_jwt_stays_denied_by_its_token_or_session_and_by_its_subject_if_it_is_not_younger() {
+        let issued = |secs: i64| PrincipalFacts { issued_at: Some(Timestamp::from_secs(secs)), ..facts() };
+        for reach in every_reach() {
+            let cuts = Cuts::new(HOUR);
+            let by_time = matches!(reach, Reach::Subject(_) | Reach::Client(_));
+            cuts.publish(ISSUER, reach, at(100));
+            assert!(cuts.denies(&issued(99), TOKEN));
+            assert!(cuts.denies(&issued(100), TOKEN));
+            assert!(cuts.denies(&PrincipalFacts { issued_at: None, ..facts() }, TOKEN));
+            assert_eq!(cuts.denies(&issued(101), TOKEN), !by_time);
+        }
+    }
+
+    #[test]
+    fn a_cut_is_forgotten_after_its_retention_and_not_before() {
+        let cuts = Cuts::new(HOUR);
+        for reach in every_reach() {
+            cuts.publish(ISSUER, reach, at(100));
+        }
+        cuts.forget_old(at(100 + 3599).tick);
+        assert_eq!(cuts.len(), 4);
+        cuts.forget_old(at(100 + 3600).tick);
+        assert!(cuts.is_empty());
+    }
+
+    #[test]
+    fn cuts_beyond_the_capacity_are_folded_into_one_that_reaches_all_of_the_issuer() {
+        let cuts = Cuts::with_capacity(HOUR, 3);
+        let mark = Watermark::at(cuts.sequence());
+        for name in ["a", "b", "c", "d"] {
+            cuts.publish(ISSUER, Reach::Session(name.into()), at(100));
+        }
+        assert_eq!(cuts.len(), 2);
+        assert!(!cuts.spare(&facts(), TOKEN, &mark));
+        assert!(cuts.denies(&facts(), TOKEN));
+        let younger = PrincipalFacts { issued_at: Some(Timestamp::from_secs(101)), ..facts() };
+        assert!(!cuts.denies(&younger, TOKEN));
+        let other = PrincipalFacts { issuer: IssuerId(4), ..facts() };
+        assert!(!cuts.denies(&other, TOKEN));
+    }
+
+    #[test]
+    fn a_fingerprint_prints_a_short_prefix_only() {
+        assert_eq!(format!("{:?}", Fingerprint::of("abc")), "Fingerprint(ba7816bf…)");
+    }
 }

@@ -24,8 +24,7 @@ pub struct Metrics {
     routes: Box<[RouteMetrics]>,
     unrouted: RouteMetrics,
     denials: IntCounterVec,
-    /// Decisions from memory, by outcome: `hit`, `miss`, `negative`, `grace`.
-    pub cache: IntCounterVec,
+    cache: IntCounterVec,
     /// The age of each remembered decision that was used, in seconds.
     pub cache_age: Histogram,
     /// How long introspections took, by issuer and outcome.
@@ -120,6 +119,11 @@ impl Metrics {
     /// Counts a refusal by the front guard, before there was a route.
     pub fn refused_by_guard(&self, denial: &Denial) {
         self.denied(None, denial);
+    }
+
+    /// Counts a look into the token cache; `outcome` is one of the verifier's closed list of words.
+    pub fn looked_up(&self, outcome: &'static str) {
+        self.cache.with_label_values(&[outcome]).inc();
     }
 
     /// Counts an upstream's answer.

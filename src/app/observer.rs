@@ -1,0 +1,24 @@
+//! Connects what the verifier tells to the table of metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::telemetry::Metrics;
+use crate::verify::observe::{Asked, Found, Observer};
+
+/// Counts what the verifier does.
+#[derive(Debug)]
+pub(super) struct Counting(pub(super) Arc<Metrics>);
+
+impl Observer for Counting {
+    fn asked(&self, issuer: &str, answer: Asked, took: Duration) {
+        self.0.introspection.with_label_values(&[issuer, answer.word()]).observe(took.as_secs_f64());
+    }
+
+    fn looked_up(&self, _issuer: &str, found: Found) {
+        self.0.looked_up(found.word());
+        if let Found::Active(age) | Found::InGrace(age) = found {
+            self.0.cache_age.observe(age.as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What can be asked for. The doc comments are the help texts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// An authentication reverse proxy and API gateway.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", disable_version_flag = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the gateway until it is told to stop (SIGTERM or SIGINT).
+    Run {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check configurations with the very code that starts the gateway; exit 0 if all are good, 2 if not.
+    Check {
+        /// The configurations.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON schema of the configuration.
+    Schema,
+    /// Run everything on one machine, to try it out: gateway, token service, an echo upstream, fresh credentials.
+    Quickstart(QuickstartOptions),
+    /// The accounts of the embedded token service.
+    Account {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
+    /// The clients of the embedded token service.
+    Client {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: ClientCommand,
+    },
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QuickstartOptions {
+    /// Where the gateway listens; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(super) listen: SocketAddr,
+    /// Where health and metrics are served.
+    #[arg(long, default_value = "127.0.0.1:9901")]
+    pub(super) admin: SocketAddr,
+    /// Where configuration, credentials and database are kept.
+    #[arg(long, default_value = "./quickstart")]
+    pub(super) dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AccountCommand {
+    /// Add an account. Without a password file a password is made and printed once.
+    Add {
+        /// Its e-mail address.
+        #[arg(long)]
+        email: String,
+        /// Its phone number, in international form (+40711111298).
+        #[arg(long)]
+        phone: Option<String>,
+        /// A file with the password; `-` reads it from standard input.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// List the accounts.
+    List,
+    /// Disable an account and end its sessions.
+    Disable {
+        /// Its e-mail address or number.
+        account: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Add a client. Its secret is made and printed once.
+    Add {
+        /// Its id.
+        id: String,
+        /// Where its codes may be sent; more than once for several.
+        #[arg(long, value_name = "URI")]
+        redirect_uri: Vec<String>,
+        /// It may ask about tokens (RFC 7662) instead of obtaining them.
+        #[arg(long)]
+        introspection: bool,
+    },
+    /// Give a client a new secret, printed once. The one before stays good beside it.
+    Rotate {
+        /// Its id.
+        id: String,
+    },
+}

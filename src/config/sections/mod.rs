@@ -1,0 +1,95 @@
+//! The sections of the file. Each field is declared once, in the `read` of its section: key, notation, default, meaning.
+//!
+//! The meanings are the documentation: they stand in the schema and in the reports, so the fields here carry none.
+
+mod gateway;
+mod issuer;
+mod route;
+mod settings;
+mod token_service;
+mod upstream;
+
+pub use gateway::Environment;
+pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
+pub use issuer::JwtAlgorithm;
+pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference};
+pub use route::Ends;
+pub(crate) use route::{AccessRule, Bearer, Route};
+pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
+pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
+pub(crate) use upstream::Upstream;
+
+use ipnet::IpNet;
+
+use crate::config::At;
+use crate::config::notation::{Filled, Keys, List, Named, Names, Notation, Placed, Word};
+use crate::config::table::Table;
+use crate::config::values::{NAME, NETWORK};
+
+/// The whole file.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) environment: At<Environment>,
+    pub(crate) server: Server,
+    pub(crate) listeners: Vec<At<Listener>>,
+    pub(crate) admin: Admin,
+    pub(crate) guard: Guard,
+    pub(crate) trusted_proxies: At<Vec<IpNet>>,
+    pub(crate) cache: Cache,
+    pub(crate) defaults: Settings,
+    pub(crate) cors: Vec<Named<At<Cors>>>,
+    pub(crate) issuers: Vec<Named<At<Issuer>>>,
+    pub(crate) upstreams: Vec<Named<At<Upstream>>>,
+    pub(crate) token_service: Option<At<TokenService>>,
+    pub(crate) routes: Vec<At<Route>>,
+}
+
+impl Config {
+    /// Reads the root table.
+    pub(crate) fn read(t: &mut Table<'_>) -> Self {
+        let defaults = t.section("defaults", |t| Settings::read(t, None), "What routes do unless they say otherwise.");
+        Self {
+            environment: t.or(
+                "environment",
+                Word(&[("production", Environment::Production), ("sandbox", Environment::Sandbox)]),
+                Environment::Production,
+                "Where it runs. In the sandbox one-time codes are fixed and nothing is sent.",
+            ),
+            server: t.section("server", Server::read, "The process."),
+            listeners: several(t, "listener", Filled(Placed(Keys(Listener::read))), "An address to listen on."),
+            admin: t.section("admin", Admin::read, "Health, metrics and the admin API."),
+            guard: t.section("guard", Guard::read, "Bounds on what is read of a connection."),
+            trusted_proxies: t.section("network", trusted_proxies, "Who stands in front of the gateway."),
+            cache: t.section("cache", Cache::read, "Bounds on remembering tokens."),
+            cors: named(t, "cors", Keys(Cors::read), "Cross-origin rules that routes share."),
+            issuers: named(t, "issuer", Keys(Issuer::read), "Who vouches for tokens."),
+            upstreams: named(t, "upstream", Keys(Upstream::read), "Where requests go."),
+            token_service: t.optional("token_service", Keys(TokenService::read), "The token service built in."),
+            routes: several(
+                t,
+                "route",
+                Filled(Placed(Keys(|t: &mut Table<'_>| Route::read(t, &defaults)))),
+                "What is let through, to whom and where to. What no route names is never forwarded.",
+            ),
+            defaults,
+        }
+    }
+}
+
+fn several<N: Notation<Value = Vec<T>>, T>(t: &mut Table<'_>, key: &'static str, notation: N, meaning: &str) -> Vec<T> {
+    t.required(key, notation, meaning).map(|all| all.value).unwrap_or_default()
+}
+
+fn named<N: Notation>(t: &mut Table<'_>, key: &'static str, value: N, meaning: &str) -> Vec<Named<At<N::Value>>> {
+    let names = Names { name: NAME, value: Placed(value) };
+    t.optional(key, names, meaning).map(|all| all.value).unwrap_or_default()
+}
+
+fn trusted_proxies(t: &mut Table<'_>) -> At<Vec<IpNet>> {
+    t.or(
+        "trusted_proxies",
+        List(NETWORK),
+        Vec::new(),
+        "Proxies whose X-Forwarded-* and Forwarded fields are believed; nobody's by default.",
+    )
+}

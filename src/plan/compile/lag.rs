@@ -1,0 +1,20 @@
+//! Whether a bound on the revocation lag bounds anything.
+
+use crate::config::{Config, Finding, Report, Settings};
+use crate::model::IssuerId;
+use crate::rules::access::Access;
+
+/// Warns if every answer that the route uses is forgotten before the bound would apply.
+pub(super) fn check(settings: &Settings, access: &Access, config: &Config, report: &mut Report) {
+    let lag = &settings.max_revocation_lag;
+    let Some(requirements) = access.requirements().filter(|_| lag.written) else { return };
+    let first = usize::from(config.token_service.is_some());
+    let remote = |id: &IssuerId| config.issuers.get(usize::from(id.0).checked_sub(first)?);
+    let lives = requirements.issuers.iter().map(|id| Some(&remote(id)?.value.value.introspection.as_ref()?.value.cache_ttl));
+    let Some(lives) = lives.collect::<Option<Vec<_>>>() else { return };
+    if let Some(longest) = lives.into_iter().max_by_key(|life| life.value).filter(|longest| longest.value < lag.value) {
+        let finding = Finding::warning(lag.place, "this bound has no effect: answers are not remembered that long");
+        let life = crate::config::show_duration(longest.value);
+        report.add(finding.context(longest.place, format!("cache_ttl is {life}")));
+    }
+}

@@ -1,0 +1,100 @@
+//! From what was written to what runs: resolves every name, builds every pattern, and finds what is wrong across sections.
+//!
+//! Imports `model`, `rules` and `config`. Secrets come through [`SecretSource`], so that this reads neither the environment
+//! nor a file by itself. Every mistake is reported; none hides another.
+
+mod access;
+mod directory;
+mod dress;
+mod issuers;
+mod lag;
+mod mounts;
+mod process;
+mod routes;
+mod secrets;
+mod upstreams;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::config::{self, Config, Report};
+use crate::plan::compile::directory::Directory;
+use crate::plan::compile::dress::Wardrobe;
+use crate::plan::{Plan, Upstream};
+use crate::rules::forwarded::TrustedProxies;
+use std::sync::Arc;
+
+/// Where secrets come from.
+pub trait SecretSource: fmt::Debug {
+    /// The value of an environment variable; `None` if there is none.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// Whatever kept it from being read.
+    fn file(&self, path: &Path) -> io::Result<String>;
+}
+
+/// What defaults take from the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Machine {
+    /// Its cores, at least 1.
+    pub cores: usize,
+}
+
+/// Reads and compiles the text of the file `name`. Start-up, `check`, reload and the tests all come through here.
+///
+/// # Errors
+/// A report with at least one error. Otherwise the plan comes with a report that holds warnings only, mostly none.
+pub fn load(name: &str, text: &str, secrets: &dyn SecretSource, machine: Machine) -> Result<(Plan, Report), Report> {
+    let (config, mut report) = config::read(name, text);
+    let plan = config.and_then(|config| compile(&config, secrets, machine, &mut report));
+    match plan {
+        Some(plan) if !report.has_errors() => Ok((plan, report)),
+        Some(_) | None => Err(report),
+    }
+}
+
+/// What everything here works with.
+struct Workshop<'a> {
+    config: &'a Config,
+    secrets: &'a dyn SecretSource,
+    machine: Machine,
+    report: &'a mut Report,
+}
+
+fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine, report: &mut Report) -> Option<Plan> {
+    let mut shop = Workshop { config, secrets, machine, report };
+    let listeners = shop.listeners();
+    let admin = shop.admin();
+    let issuers = shop.issuers();
+    let issuer_names = shop.issuer_names();
+    let upstreams: Directory<Arc<Upstream>> = shop.upstreams();
+    let wardrobe = Wardrobe::new(config);
+    let token_service = shop.token_service();
+    let routes = shop.routes(&issuer_names, &upstreams, &wardrobe);
+    issuer_names.report_unused(shop.report);
+    upstreams.report_unused(shop.report);
+    wardrobe.report_unused(shop.report);
+    let (routes, table) = routes?;
+    Some(Plan {
+        environment: config.environment.value,
+        server: shop.server(),
+        listeners: listeners?,
+        admin: admin?,
+        guard: shop.guard(),
+        trusted_proxies: TrustedProxies(config.trusted_proxies.value.clone().into()),
+        table,
+        routes,
+        fallback: wardrobe.envelope(&config.defaults, shop.report)?,
+        issuers: issuers?,
+        upstreams: upstreams.into_things()?,
+        token_service: token_service?,
+        cache: shop.cache(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The embedded token service and the routes that it brings along.
+
+use http::Method;
+
+use crate::config::{self, At, Environment, Finding, OAuthPaths as WrittenPaths, Place};
+use crate::model::{IssuerId, NonEmpty, ScopeSet, Style, TokenKind};
+use crate::plan::compile::Workshop;
+use crate::plan::compile::dress::Wardrobe;
+use crate::plan::compile::routes::{Draft, Particulars};
+use crate::plan::{Hashing, LockSettings, OAuthApi, OAuthPaths, Target, TokenService};
+use crate::rules::access::{Access, Requirements};
+use crate::rules::routing::{HostPattern, PathPattern, RouteKey};
+
+/// The largest body of a call to the token service, in bytes. Larger ones are no sign-in.
+const BODY_LIMIT: u64 = 16 * 1024;
+
+/// A route of the token service.
+struct Mount<'a> {
+    name: &'static str,
+    path: &'a str,
+    place: Place,
+    method: Method,
+    style: Style,
+    access: Access,
+}
+
+impl Workshop<'_> {
+    /// `None` if there is something wrong with it, `Some(None)` if there is none.
+    pub(super) fn token_service(&mut self) -> Option<Option<TokenService>> {
+        let config = self.config;
+        let Some(service) = &config.token_service else { return Some(None) };
+        let public_url = self.public_url(service);
+        if let (Some(oauth), Environment::Production) = (&service.value.oauth, config.environment.value) {
+            let finding = Finding::error(oauth.place, "one-time codes cannot be sent outside the sandbox yet");
+            self.report.add(finding.help("set environment = \"sandbox\" to try this API out"));
+        }
+        let service = &service.value;
+        let memory = service.hashing.memory.value / 1024;
+        Some(Some(TokenService {
+            issuer: IssuerId(0),
+            database: service.database.value.clone(),
+            public_url: public_url?,
+            oauth: service.oauth.as_ref().map(|api| oauth_api(&api.value)),
+            hashing: Hashing {
+                memory_kib: u32::try_from(memory).unwrap_or(u32::MAX),
+                passes: service.hashing.passes.value,
+                parallel: service.hashing.parallel.as_ref().map_or(self.machine.cores.saturating_sub(1), |n| n.value).max(1),
+                queue: service.hashing.queue.value,
+            },
+            lock: LockSettings { attempts: service.lock.attempts.value, duration: service.lock.duration.value },
+        }))
+    }
+
+    fn public_url(&mut self, service: &At<config::TokenService>) -> Option<Box<str>> {
+        if let Some(url) = &service.value.public_url {
+            return Some(url.value.as_str().into());
+        }
+        match self.config.environment.value {
+            Environment::Sandbox => {
+                let listener = &self.config.listeners.first()?.value;
+                let scheme = if listener.tls.is_some() { "https" } else { "http" };
+                Some(format!("{scheme}://{}", listener.address.as_ref()?.value).into())
+            }
+            Environment::Production => {
+                let finding = Finding::error(service.place, "`public_url` is missing");
+                self.report
+                    .add(finding.help("the base address under which clients reach this gateway: \"https://api.example\""));
+                None
+            }
+        }
+    }
+
+    /// The routes of the APIs that are mounted.
+    pub(super) fn mounted_routes(&mut self, wardrobe: &Wardrobe) -> Vec<Draft> {
+        let config = self.config;
+        let Some(service) = &config.token_service else { return Vec::new() };
+        let mut mounts = standard_mounts(service.place);
+        mounts.extend(service.value.oauth.iter().flat_map(|oauth| oauth_mounts(&oauth.value.paths)));
+        mounts.into_iter().filter_map(|mount| self.mounted_route(mount, wardrobe)).collect()
+    }
+
+    fn mounted_route(&mut self, mount: Mount<'_>, wardrobe: &Wardrobe) -> Option<Draft> {
+        let config = self.config;
+        let path = match PathPattern::parse(mount.path) {
+            Ok(path) => path,
+            Err(error) => {
+                self.report.add(Finding::error(mount.place, error.to_string()));
+                return None;
+            }
+        };
+        let key = RouteKey { host: HostPattern::any(), path, methods: Some(Box::new([mount.method])) };
+        let name = At::written(mount.name.to_owned(), mount.place);
+        let particulars =
+            Particulars { access: mount.access, target: Target::TokenService, style: mount.style, body_limit: BODY_LIMIT };
+        self.draft(name, mount.place, key, particulars, &config.defaults, wardrobe)
+    }
+}
+
+/// What every embedded token service answers to.
+fn standard_mounts(place: Place) -> Vec<Mount<'static>> {
+    let mount = |name, path, method, style| Mount { name, path, place, method, style, access: Access::Public };
+    vec![
+        mount("oauth2.introspect", "/oauth2/introspect", Method::POST, Style::OAuth),
+        mount("oauth2.metadata", "/.well-known/oauth-authorization-server", Method::GET, Style::Problem),
+        mount("oauth2.keys", "/.well-known/jwks.json", Method::GET, Style::Problem),
+    ]
+}
+
+/// What API A answers to.
+fn oauth_mounts(paths: &WrittenPaths) -> [Mount<'_>; 7] {
+    fn mount<'a>(name: &'static str, path: &'a At<String>, method: Method, access: Access) -> Mount<'a> {
+        Mount { name, path: &path.value, place: path.place, method, style: Style::OAuth, access }
+    }
+    let open = |name, path| mount(name, path, Method::POST, Access::Public);
+    let own = |name, path| mount(name, path, Method::GET, Access::Bearer(any_embedded_token()));
+    [
+        open("oauth.password", &paths.password),
+        open("oauth.request_code", &paths.request_code),
+        open("oauth.verify_code", &paths.verify_code),
+        open("oauth.token", &paths.token),
+        open("oauth.revoke", &paths.revoke),
+        own("oauth.account", &paths.account),
+        own("oauth.accounts", &paths.accounts),
+    ]
+}
+
+/// An access token of the embedded service, whatever it may be used for.
+fn any_embedded_token() -> Requirements {
+    Requirements {
+        issuers: NonEmpty::one(IssuerId(0)),
+        kinds: NonEmpty::one(TokenKind::Access),
+        scopes: ScopeSet::default(),
+        audience: None,
+        claims: Box::default(),
+        assurance: None,
+    }
+}
+
+fn oauth_api(from: &config::OAuthApi) -> OAuthApi {
+    let path = |at: &At<String>| at.value.as_str().into();
+    OAuthApi {
+        access_ttl: from.access_ttl.value,
+        refresh_idle: from.refresh_idle.value,
+        refresh_absolute: from.refresh_absolute.value,
+        refresh_grace: from.refresh_grace.value,
+        superseded_access: from.superseded_access.value,
+        code_ttl: from.code_ttl.value,
+        verification_ttl: from.verification_ttl.value,
+        verification_tries: from.verification_tries.value,
+        resend_interval: from.resend_interval.value,
+        codes_per_phone: from.codes_per_phone.value,
+        paths: OAuthPaths {
+            password: path(&from.paths.password),
+            request_code: path(&from.paths.request_code),
+            verify_code: path(&from.paths.verify_code),
+            token: path(&from.paths.token),
+            revoke: path(&from.paths.revoke),
+            account: path(&from.paths.account),
+            accounts: path(&from.paths.accounts),
+        },
+    }
+}

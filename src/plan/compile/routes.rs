@@ -1,0 +1,186 @@
+//! The routes of the file and those of the embedded token service, in one table.
+
+use std::sync::Arc;
+
+use crate::config::{self, At, Finding, Outage, Place, Report, Settings};
+use crate::model::{IssuerId, Style};
+use crate::plan::compile::directory::Directory;
+use crate::plan::compile::dress::{Wardrobe, identity_names};
+use crate::plan::compile::{Workshop, lag};
+use crate::plan::{Freshness, OnOutage, Route, Target, Upstream};
+use crate::rules::access::Access;
+use crate::rules::routing::{HostPattern, PathPattern, RouteKey, RouteTable};
+
+/// A route before it has its place in the table.
+pub(super) struct Draft {
+    /// Its name.
+    pub(super) name: At<String>,
+    /// What it answers to, as it was written there.
+    pub(super) place: Place,
+    /// What it answers to.
+    pub(super) key: RouteKey,
+    /// The rest of it.
+    pub(super) route: Route,
+}
+
+/// What makes two routes of the token service different from each other.
+pub(super) struct Particulars {
+    /// Who may use it.
+    pub(super) access: Access,
+    /// Where its requests go.
+    pub(super) target: Target,
+    /// How its refusals are spoken.
+    pub(super) style: Style,
+    /// The largest body it takes, in bytes.
+    pub(super) body_limit: u64,
+}
+
+impl Workshop<'_> {
+    pub(super) fn routes(
+        &mut self,
+        issuers: &Directory<IssuerId>,
+        upstreams: &Directory<Arc<Upstream>>,
+        wardrobe: &Wardrobe,
+    ) -> Option<(Box<[Arc<Route>]>, RouteTable)> {
+        let config = self.config;
+        let written: Vec<_> = config.routes.iter().map(|route| self.route(route, issuers, upstreams, wardrobe)).collect();
+        let whole = written.iter().all(Option::is_some);
+        let mut drafts: Vec<Draft> = written.into_iter().flatten().collect();
+        drafts.extend(self.mounted_routes(wardrobe));
+        report_same_names(&drafts, self.report);
+        let keys: Vec<RouteKey> = drafts.iter().map(|draft| draft.key.clone()).collect();
+        let table = RouteTable::build(&keys).map_err(|ties| {
+            for tie in ties {
+                report_tie(drafts.get(tie.first), drafts.get(tie.second), self.report);
+            }
+        });
+        let finish = |(index, draft): (usize, Draft)| Arc::new(Route { index, ..draft.route });
+        let routes = drafts.into_iter().enumerate().map(finish).collect();
+        table.ok().filter(|_| whole).map(|table| (routes, table))
+    }
+
+    fn route(
+        &mut self,
+        route: &At<config::Route>,
+        issuers: &Directory<IssuerId>,
+        upstreams: &Directory<Arc<Upstream>>,
+        wardrobe: &Wardrobe,
+    ) -> Option<Draft> {
+        let settings = &route.value.settings;
+        let key = self.key(&route.value);
+        let upstream = route.value.upstream.as_ref().and_then(|name| upstreams.find(name, self.report).cloned());
+        if route.value.upstream.is_none() {
+            upstreams.spare();
+        }
+        let access = match &route.value.access {
+            Some(rule) => self.access(rule, issuers),
+            None => {
+                issuers.spare();
+                None
+            }
+        };
+        if let Some(access) = &access {
+            self.check_ends(&route.value, access);
+            lag::check(settings, access, self.config, self.report);
+        }
+        let particulars = Particulars {
+            style: settings.style.value,
+            body_limit: settings.body_limit.value,
+            access: access?,
+            target: Target::Upstream(upstream?),
+        };
+        let name = route.value.name.clone().unwrap_or_else(|| default_name(route));
+        let place = route.value.path.as_ref().map_or(route.place, |path| path.place);
+        let mut draft = self.draft(name, place, key?, particulars, settings, wardrobe)?;
+        draft.route.ends = route.value.ends.as_ref().map(|ends| ends.value);
+        Some(draft)
+    }
+
+    /// A route of these settings, apart from its particulars.
+    pub(super) fn draft(
+        &mut self,
+        name: At<String>,
+        place: Place,
+        key: RouteKey,
+        particulars: Particulars,
+        settings: &Settings,
+        wardrobe: &Wardrobe,
+    ) -> Option<Draft> {
+        let on_outage = match settings.on_outage.value {
+            Outage::Deny => OnOutage::Deny,
+            Outage::Grace(grace) => OnOutage::Grace(grace),
+        };
+        let identity = identity_names(&settings.identity, self.report);
+        let route = Route {
+            name: name.value.as_str().into(),
+            index: 0,
+            access: particulars.access,
+            target: particulars.target,
+            envelope: wardrobe.envelope_in(particulars.style, settings, self.report)?,
+            freshness: Freshness { max_revocation_lag: settings.max_revocation_lag.value, on_outage },
+            body_limit: particulars.body_limit,
+            forward_authorization: settings.forward_authorization.value,
+            identity,
+            ends: None,
+        };
+        Some(Draft { name, place, key, route })
+    }
+
+    fn key(&mut self, route: &config::Route) -> Option<RouteKey> {
+        let host = match &route.host {
+            Some(host) => complain(HostPattern::parse(&host.value), host.place, self.report),
+            None => Some(HostPattern::any()),
+        };
+        let path = route.path.as_ref().and_then(|path| complain(PathPattern::parse(&path.value), path.place, self.report));
+        let methods = route.methods.as_ref().map(|methods| methods.value.clone().into());
+        Some(RouteKey { host: host?, path: path?, methods })
+    }
+
+    fn check_ends(&mut self, route: &config::Route, access: &Access) {
+        let Some(ends) = &route.ends else { return };
+        match access {
+            Access::Bearer(_) => {}
+            Access::Public | Access::Optional(_) => {
+                let finding = Finding::error(ends.place, "this route ends what a token began, but needs no token");
+                let place = route.access.as_ref().map_or(ends.place, |access| access.place);
+                self.report.add(finding.context(place, "`bearer` is needed here"));
+            }
+        }
+    }
+}
+
+fn complain<T>(read: Result<T, impl ToString>, place: Place, report: &mut Report) -> Option<T> {
+    read.map_err(|error| report.add(Finding::error(place, error.to_string()))).ok()
+}
+
+/// Its methods, host and path, as far as they were written.
+fn default_name(route: &At<config::Route>) -> At<String> {
+    let methods = route.value.methods.as_ref().map(|all| {
+        let names: Vec<&str> = all.value.iter().map(http::Method::as_str).collect();
+        format!("{} ", names.join(","))
+    });
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+    let name = methods.unwrap_or_default() + &text(&route.value.host) + &text(&route.value.path);
+    At::default(name, route.value.path.as_ref().map_or(route.place, |path| path.place))
+}
+
+fn report_same_names(drafts: &[Draft], report: &mut Report) {
+    for (index, draft) in drafts.iter().enumerate() {
+        let first = drafts.iter().take(index).find(|first| first.name.value == draft.name.value);
+        // Two routes that both left their names out differ in what they answer to, or are reported as a tie.
+        if let Some(first) = first.filter(|first| first.name.written || draft.name.written) {
+            let finding = Finding::error(draft.name.place, format!("two routes are named `{}`", draft.name.value));
+            report.add(finding.context(first.name.place, "the other one"));
+        }
+    }
+}
+
+fn report_tie(first: Option<&Draft>, second: Option<&Draft>, report: &mut Report) {
+    let (Some(first), Some(second)) = (first, second) else { return };
+    let mounted = |draft: &Draft| matches!(draft.route.target, Target::TokenService);
+    let (first, second) = if mounted(second) && !mounted(first) { (second, first) } else { (first, second) };
+    let other =
+        if mounted(first) { format!("`{}` is mounted by this", first.name.value) } else { "the other route".to_owned() };
+    let finding = Finding::error(second.place, "two routes answer to the same requests, and neither is more specific");
+    report.add(finding.context(first.place, other).help("tell them apart by host, path or methods"));
+}

@@ -1,0 +1,219 @@
+//! What is remembered of tokens: active ones and, apart from them, inactive ones.
+//!
+//! Imports `model`, `store` (cuts). Both caches are bounded and separate, so that a flood of random tokens pushes no good one
+//! out. No token is kept: keys are keyed hashes, entries hold facts. An entry is a memory, never a verdict: its times and the
+//! cuts are checked at every use, and moka's own expiry only gives the memory back.
+//! Deliberately absent: routes, and every clock but the one that is passed in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+
+use crate::model::{Entropy, IssuerId, Now, Principal, Tick, Timestamp};
+use crate::plan::CacheLimits;
+use crate::store::cuts::{Cuts, Fingerprint, Sequence, Watermark};
+
+/// A token's keyed hash: names it in memory, and tells nothing to who reads the memory without the key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Digest([u8; 32]);
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Digest(…)")
+    }
+}
+
+impl Digest {
+    /// A share from 0 to 255 that is the token's own, to spread what would otherwise happen to all tokens at once.
+    pub(crate) fn share(&self) -> u8 {
+        let [share, ..] = self.0;
+        share
+    }
+}
+
+/// HMAC-SHA-256 under a key that lives and dies with the process.
+pub(crate) struct KeyedHash(hmac::Key);
+
+impl std::fmt::Debug for KeyedHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyedHash(…)")
+    }
+}
+
+impl KeyedHash {
+    /// With a fresh key.
+    pub(crate) fn new(entropy: &dyn Entropy) -> Self {
+        let mut key = zeroize::Zeroizing::new([0; 32]);
+        entropy.fill(&mut *key);
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &*key))
+    }
+
+    /// Of any bytes.
+    pub(crate) fn digest(&self, bytes: &[u8]) -> Digest {
+        let mut digest = [0; 32];
+        for (into, from) in digest.iter_mut().zip(hmac::sign(&self.0, bytes).as_ref()) {
+            *into = *from;
+        }
+        Digest(digest)
+    }
+}
+
+/// The issuer is a part of the key, so that one issuer's answer never speaks for another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct EntryKey {
+    pub(crate) issuer: IssuerId,
+    pub(crate) digest: Digest,
+}
+
+/// An active token.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    principal: Arc<Principal>,
+    fingerprint: Fingerprint,
+    mark: Watermark,
+    asked: Tick,
+    renewing: AtomicBool,
+}
+
+/// When a load began: on both scales, since both are needed to judge what it brings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Began {
+    pub(crate) sequence: Sequence,
+    pub(crate) tick: Tick,
+}
+
+/// What an entry is worth at an instant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Worth {
+    /// It holds.
+    Good,
+    /// It was cut: what is known of the token is out of date.
+    Cut,
+    /// The token has ended, or has not begun.
+    Over,
+}
+
+impl Entry {
+    pub(crate) fn new(principal: Principal, fingerprint: Fingerprint, began: Began) -> Self {
+        let mark = Watermark::at(began.sequence);
+        Self { principal: Arc::new(principal), fingerprint, mark, asked: began.tick, renewing: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    /// Counted from when the question was asked: what was true then may have changed while the answer was on its way.
+    pub(crate) fn age(&self, now: Tick) -> Duration {
+        now.since(self.asked)
+    }
+
+    pub(crate) fn worth(&self, cuts: &Cuts, now: Timestamp, leeway: Duration) -> Worth {
+        if !self.principal.is_current(now, leeway) {
+            Worth::Over
+        } else if cuts.spare(self.principal.facts(), self.fingerprint, &self.mark) {
+            Worth::Good
+        } else {
+            Worth::Cut
+        }
+    }
+
+    /// True for the one caller that is to ask again in the background.
+    pub(crate) fn claim_renewal(&self) -> bool {
+        !self.renewing.load(Ordering::Relaxed) && !self.renewing.swap(true, Ordering::AcqRel)
+    }
+
+    /// The renewal failed: somebody else may try.
+    pub(crate) fn release_renewal(&self) {
+        self.renewing.store(false, Ordering::Release);
+    }
+}
+
+/// An inactive token.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    asked: Tick,
+    until: Tick,
+}
+
+/// Both memories.
+#[derive(Debug)]
+pub(crate) struct TokenCache {
+    active: Cache<EntryKey, Kept, foldhash::quality::RandomState>,
+    inactive: Cache<EntryKey, Refusal, foldhash::quality::RandomState>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    entry: Arc<Entry>,
+    lifetime: Duration,
+}
+
+impl TokenCache {
+    /// The longest time for which an inactive answer is remembered, whatever is configured.
+    pub(crate) const LONGEST_REFUSAL: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new(limits: &CacheLimits) -> Self {
+        let hasher = foldhash::quality::RandomState::default;
+        let active = Cache::builder().max_capacity(limits.tokens).expire_after(PerEntry).build_with_hasher(hasher());
+        let inactive =
+            Cache::builder().max_capacity(limits.inactive).time_to_live(Self::LONGEST_REFUSAL).build_with_hasher(hasher());
+        Self { active, inactive }
+    }
+
+    pub(crate) fn active(&self, key: &EntryKey) -> Option<Arc<Entry>> {
+        self.active.get(key).map(|kept| kept.entry)
+    }
+
+    pub(crate) fn is_inactive(&self, key: &EntryKey, now: Tick) -> bool {
+        self.inactive.get(key).is_some_and(|refusal| now < refusal.until)
+    }
+
+    /// Remembers an active token for `lifetime`, unless something younger is known.
+    pub(crate) fn remember_active(&self, key: EntryKey, entry: &Arc<Entry>, lifetime: Duration) {
+        if self.inactive.get(&key).is_some_and(|refusal| refusal.asked > entry.asked) {
+            return;
+        }
+        self.inactive.invalidate(&key);
+        let kept = Kept { entry: Arc::clone(entry), lifetime };
+        self.active.entry(key).and_compute_with(|held| match held {
+            Some(held) if held.value().entry.asked > entry.asked => Op::Nop,
+            Some(_) | None => Op::Put(kept),
+        });
+    }
+
+    /// Remembers an inactive token for `lifetime` and forgets that it was active, unless something younger is known.
+    pub(crate) fn remember_inactive(&self, key: EntryKey, asked: Tick, now: Now, lifetime: Duration) {
+        let mut younger_is_active = false;
+        self.active.entry(key).and_compute_with(|held| {
+            younger_is_active = held.as_ref().is_some_and(|held| held.value().entry.asked > asked);
+            if held.is_none() || younger_is_active { Op::Nop } else { Op::Remove }
+        });
+        if !younger_is_active && lifetime > Duration::ZERO {
+            let until = now.tick.after(lifetime.min(Self::LONGEST_REFUSAL));
+            self.inactive.insert(key, Refusal { asked, until });
+        }
+    }
+
+    /// How many active and inactive tokens are remembered, about.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        (self.active.entry_count(), self.inactive.entry_count())
+    }
+}
+
+/// Gives the memory of an entry back once nothing can use it any more.
+struct PerEntry;
+
+impl moka::Expiry<EntryKey, Kept> for PerEntry {
+    fn expire_after_create(&self, _: &EntryKey, kept: &Kept, _: Instant) -> Option<Duration> {
+        Some(kept.lifetime)
+    }
+
+    fn expire_after_update(&self, _: &EntryKey, kept: &Kept, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(kept.lifetime)
+    }
+}

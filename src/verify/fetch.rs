@@ -1,0 +1,141 @@
+//! One HTTP(S) exchange with an authority: pooled connections, one deadline over all of it, a bounded answer.
+//!
+//! Imports nothing of ours but the neighbours' errors. Redirects are not followed and no proxy is used: the address is the
+//! configured one. Deliberately absent: what the answer means.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::verify::authority::Unavailable;
+
+/// A client for one address.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetcher {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    bounds: Bounds,
+}
+
+/// How long an exchange may take and how much it may bring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// From the first byte of the request to the last of the answer, with connecting.
+    pub(crate) deadline: Duration,
+    /// Bytes of the answer's body.
+    pub(crate) answer: usize,
+    /// Idle connections kept.
+    pub(crate) idle: usize,
+}
+
+/// The certificates to trust cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// A file of certificates.
+    #[error("cannot read the certificates to trust in {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system's.
+    #[error("cannot read the system's certificates: {0}")]
+    System(std::io::Error),
+    /// The TLS library refuses.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Fetcher {
+    /// A client that trusts the certificates in `ca_file`, or the system's.
+    pub(crate) fn new(url: &Uri, ca_file: Option<&Path>, bounds: Bounds) -> Result<Self, TrustError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(bounds.deadline));
+        let tls = tls_config(url, ca_file)?;
+        let connector =
+            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(bounds.idle)
+            .http1_max_buf_size(LARGEST_HEAD)
+            .build(connector);
+        Ok(Self { client, bounds })
+    }
+
+    /// Sends a request that is safe to repeat, and reads the whole answer.
+    pub(crate) async fn fetch(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Unavailable> {
+        let exchange = async {
+            let answer = self.send(request).await?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), self.bounds.answer).collect().await;
+            let body =
+                body.map_err(|error| if error.is::<LengthLimitError>() { Unavailable::TooLarge } else { lost(&*error) })?;
+            Ok((status, body.to_bytes()))
+        };
+        tokio::time::timeout(self.bounds.deadline, exchange).await.unwrap_or(Err(Unavailable::TooSlow))
+    }
+
+    /// A server may close an idle connection in the very moment in which it is used again; that says nothing about the server,
+    /// so there is one more try. If it refused the connection there is none.
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unavailable> {
+        let again = request.clone();
+        match self.client.request(request).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if error.is_connect() => return Err(lost(&error)),
+            Err(error) => drop(lost(&error)),
+        }
+        self.client.request(again).await.map_err(|error| lost(&error))
+    }
+}
+
+fn lost(error: &dyn std::error::Error) -> Unavailable {
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    tracing::debug!(error = causes.join(": "), "an exchange with an authority failed");
+    Unavailable::Unreachable
+}
+
+fn tls_config(url: &Uri, ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = match ca_file {
+        Some(path) => builder.with_root_certificates(roots(path)?),
+        None if url.scheme() == Some(&http::uri::Scheme::HTTPS) => builder.with_native_roots().map_err(TrustError::System)?,
+        None => builder.with_root_certificates(RootCertStore::empty()),
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TrustError> {
+    let failed = |reason: String| TrustError::File { path: path.to_owned(), reason };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
+        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(failed("there is none in it".to_owned())) } else { Ok(roots) }
+}
+
+/// How long an unused connection is kept.
+const IDLE: Duration = Duration::from_secs(15);
+/// The largest head of an answer, in bytes.
+const LARGEST_HEAD: usize = 64 * 1024;
