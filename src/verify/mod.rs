@@ -15,6 +15,9 @@ mod cache;
 mod fetch;
 mod flight;
 mod introspect;
+mod jwks;
+mod jwt;
+mod keys;
 
 #[cfg(test)]
 mod fixture;
@@ -37,6 +40,7 @@ use crate::verify::authority::{Ageing, KnownIssuer, candidates};
 use crate::verify::budget::MissBudget;
 use crate::verify::cache::{Began, Digest, Entry, EntryKey, KeyedHash, TokenCache, Worth};
 use crate::verify::flight::{Boarding, Outcome, Ticket};
+use crate::verify::jwt::claimed_issuer;
 use crate::verify::observe::{Asked, Found, Observer};
 
 /// Says who a credential belongs to. One for the process, or for each plan.
@@ -170,7 +174,7 @@ impl Shared {
     }
 
     fn candidates(&self, credential: &Credential<'_>, requirements: &Requirements) -> Vec<&Arc<KnownIssuer>> {
-        candidates(self.accepted(requirements), credential, |_| None)
+        candidates(self.accepted(requirements), credential, claimed_issuer)
     }
 
     /// The entry of a token that is active as far as is known, however old that knowledge is.

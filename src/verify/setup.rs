@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Clock, Entropy};
-use crate::plan::{CacheLimits, Introspection, Issuer, IssuerKind, OnOutage, Route};
+use crate::plan::{CacheLimits, Introspection, Issuer, IssuerKind, Jwt, OnOutage, Route};
 use crate::store::cuts::Cuts;
 use crate::verify::answer::FactsReader;
 use crate::verify::authority::{Ageing, Authority, KnownIssuer, Takes, Terms};
@@ -19,6 +19,8 @@ use crate::verify::fetch::TrustError;
 use crate::verify::flight::Flights;
 use crate::verify::in_process::{EmbeddedTokens, InProcess};
 use crate::verify::introspect::Endpoint;
+use crate::verify::jwks::KeyRing;
+use crate::verify::jwt::Signer;
 use crate::verify::observe::Observer;
 use crate::verify::{Shared, Verifier};
 
@@ -130,7 +132,10 @@ fn known_issuer(issuer: &Issuer, setup: &Setup<'_>, claims: &Arc<BTreeSet<Box<st
             let endpoint = Endpoint::new(plan, reader, Arc::clone(&setup.clock))?;
             (Takes::Prefixed(plan.token_prefix.clone().unwrap_or_default()), remote(plan), Box::new(endpoint))
         }
-        IssuerKind::Jwt(_plan) => return Err(SetupError::ClientCredentials),
+        IssuerKind::Jwt(plan) => {
+            let keys = KeyRing::new(&plan.keys, Arc::clone(&setup.clock))?;
+            (Takes::JwtsOf(plan.issuer.clone()), signed(plan), Box::new(Signer::new(plan, reader, keys)))
+        }
     };
     let flights = Flights::new(Flights::MOST);
     Ok(KnownIssuer { id: issuer.id, name: Arc::clone(&issuer.name), takes, terms, authority, flights })
@@ -138,6 +143,10 @@ fn known_issuer(issuer: &Issuer, setup: &Setup<'_>, claims: &Arc<BTreeSet<Box<st
 
 fn remote(plan: &Introspection) -> Terms {
     Terms { ageing: Ageing::Lagging, lifetime: plan.cache_ttl, negative_lifetime: plan.negative_ttl, leeway: Duration::ZERO }
+}
+
+fn signed(plan: &Jwt) -> Terms {
+    Terms { ageing: Ageing::SelfContained, lifetime: plan.cache_ttl, negative_lifetime: plan.negative_ttl, leeway: plan.leeway }
 }
 
 /// Short although revocations are published here: asking costs no socket, and is how the service learns that a token whose
