@@ -21,7 +21,9 @@ const PAGE: u32 = 500;
 pub(super) fn account(config: &Path, command: AccountCommand) -> Result<(), Failure> {
     with_service(config, |service| async move {
         match command {
-            AccountCommand::Add { email, phone, password_file } => add(&service, &email, phone.as_deref(), password_file.as_deref()).await,
+            AccountCommand::Add { email, phone, password_file } => {
+                add(&service, &email, phone.as_deref(), password_file.as_deref()).await
+            }
             AccountCommand::List => list(&service).await,
             AccountCommand::Disable { account } => disable(&service, &account).await,
         }
@@ -82,17 +84,14 @@ fn line(account: &Account) -> String {
 
 async fn disable(service: &TokenService, wanted: &str) -> Result<(), Failure> {
     let unknown = || Failure::Refused(format!("error: there is no account {wanted}"));
-    let id = match AccountId::from_subject(wanted) {
-        Some(id) => id,
-        None => {
-            let email = EmailAddress::parse(wanted).map_err(|error| refused(&error))?;
-            find(service, &email).await?.ok_or_else(unknown)?
-        }
+    let id = if let Some(id) = AccountId::from_subject(wanted) {
+        id
+    } else {
+        let email = EmailAddress::parse(wanted).map_err(|error| refused(&error))?;
+        find(service, &email).await?.ok_or_else(unknown)?
     };
-    match service.switch_account(id, AccountStatus::Disabled).await.map_err(|denial| failed(&denial.reason()))? {
-        true => output::say(&format!("disabled account {id}; its sessions have ended")),
-        false => Err(unknown()),
-    }
+    let known = service.switch_account(id, AccountStatus::Disabled).await.map_err(|denial| failed(&denial.reason()))?;
+    if known { output::say(&format!("disabled account {id}; its sessions have ended")) } else { Err(unknown()) }
 }
 
 async fn find(service: &TokenService, wanted: &EmailAddress) -> Result<Option<AccountId>, Failure> {

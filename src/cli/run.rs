@@ -36,7 +36,8 @@ pub(super) fn serve(loaded: Loaded, started: impl FnOnce(&Gateway) -> Result<(),
 
 /// Goes to the configuration's folder, because relative paths in it are relative to that.
 pub(super) fn enter(folder: &Path) -> Result<(), Failure> {
-    std::env::set_current_dir(folder).map_err(|error| Failure::Failed(format!("error: cannot enter {}: {error}", folder.display())))
+    std::env::set_current_dir(folder)
+        .map_err(|error| Failure::Failed(format!("error: cannot enter {}: {error}", folder.display())))
 }
 
 /// What a configuration that cannot be used is answered with: the whole report.

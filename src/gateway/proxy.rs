@@ -4,6 +4,7 @@
 //! a failure) and one dress: every response passes `Envelope::dress` exactly once.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::gateway::answer::{self, Dress, Dressing, REQUEST_ID};
 use crate::gateway::connection::Connection;
 use crate::gateway::forward::{self, Arrival};
 use crate::gateway::in_process::{self, InProcess};
-use crate::gateway::peers::Peers;
+use crate::gateway::peers::{PeerSet, Peers};
 use crate::gateway::request_ids::{RequestIds, RequestNames};
 use crate::model::{BadRequest, Clock, Denial, ErrorId, Now, RequestHead, Source, Tick};
 use crate::plan::{Plan, Route, Target};
@@ -125,6 +126,10 @@ impl Gateway {
 
     fn envelope(&self, ctx: &Serving) -> Arc<Envelope> {
         Arc::clone(ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope))
+    }
+
+    fn peers_of(&self, ctx: &Serving) -> Option<&Arc<PeerSet>> {
+        self.peers.of_route(ctx.route.as_ref()?.index)
     }
 
     /// Closes the books once, before the first byte of the answer goes down.
@@ -275,13 +280,11 @@ impl ProxyHttp for Gateway {
             let connection = connection.ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))?;
             connection.open_tunnel();
         }
-        if !response.status.is_informational() {
-            if let (Some(asked), Some(route)) = (ctx.asked, &ctx.route) {
-                if let Some(set) = self.peers.of_route(route.index) {
-                    self.metrics.upstream_answered(&set.upstream.name, self.clock.now().tick.since(asked));
-                    set.upstream.hide_headers.iter().for_each(|name| drop(response.remove_header(name)));
-                }
-            }
+        if !response.status.is_informational()
+            && let (Some(asked), Some(set)) = (ctx.asked, self.peers_of(ctx))
+        {
+            self.metrics.upstream_answered(&set.upstream.name, self.clock.now().tick.since(asked));
+            set.upstream.hide_headers.iter().for_each(|name| drop(response.remove_header(name)));
         }
         Ok(())
     }
@@ -302,7 +305,7 @@ impl ProxyHttp for Gateway {
 
     fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
         // Nothing has been sent, so any request may be tried on the next server.
-        let retries = ctx.route.as_ref().and_then(|route| self.peers.of_route(route.index)).map_or(0, |set| set.upstream.retries);
+        let retries = self.peers_of(ctx).map_or(0, |set| set.upstream.retries);
         let mut error = error;
         error.set_retry(ctx.tries <= retries);
         error
@@ -316,7 +319,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
-        let retries = ctx.route.as_ref().and_then(|route| self.peers.of_route(route.index)).map_or(0, |set| set.upstream.retries);
+        let retries = self.peers_of(ctx).map_or(0, |set| set.upstream.retries);
         let repeatable = session.req_header().method.is_idempotent()
             && ctx.received == 0
             && session.response_written().is_none()
@@ -362,7 +365,7 @@ impl ProxyHttp for Gateway {
             tracing::info!(route, request_id = id, status, error = %error.etype().as_str(), source = error.esource().as_str(), "failed");
         } else {
             let route = ctx.route.as_ref().map_or("none", |route| &*route.name);
-            tracing::debug!(route, status, took_ms = took.as_millis() as u64, "served");
+            tracing::debug!(route, status, ?took, "served");
         }
     }
 }
@@ -373,7 +376,7 @@ fn connection(session: &Session) -> Option<&Connection> {
 
 /// Where a request comes from and how. HTTP/2 streams share their connection, which only TLS listeners offer.
 fn arrival(session: &Session) -> Arrival {
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map_or([0, 0, 0, 0].into(), |inet| inet.ip());
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map_or([0, 0, 0, 0].into(), SocketAddr::ip);
     Arrival { peer, tls: connection(session).map_or(session.is_http2(), Connection::is_tls) }
 }
 
@@ -397,7 +400,8 @@ fn declared_length(request: &RequestHeader) -> Option<u64> {
 fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
     const CHEAP: u64 = 64 * 1024;
     let request = session.req_header();
-    let bodiless = !request.headers.contains_key(http::header::TRANSFER_ENCODING) && !request.headers.contains_key(CONTENT_LENGTH);
+    let bodiless =
+        !request.headers.contains_key(http::header::TRANSFER_ENCODING) && !request.headers.contains_key(CONTENT_LENGTH);
     let cheap = declared_length(request).is_some_and(|length| length <= CHEAP) && !request.headers.contains_key(EXPECT);
     if !(bodiless || cheap || session.downstream_session.is_body_done()) {
         session.set_keepalive(None);

@@ -107,9 +107,15 @@ impl Credentials {
     /// From the file; the name of what is missing if something is.
     pub(super) fn from_env(text: &str) -> Result<Self, &'static str> {
         let assigned: HashMap<&str, &str> = text.lines().filter_map(|line| line.trim().split_once('=')).collect();
-        let take = |name: &'static str| assigned.get(name).filter(|value| !value.is_empty()).map(|value| (*value).to_owned()).ok_or(name);
+        let take = |name: &'static str| {
+            assigned.get(name).filter(|value| !value.is_empty()).map(|value| (*value).to_owned()).ok_or(name)
+        };
         let person = |email, phone: Option<&'static str>, password| -> Result<Person, &'static str> {
-            Ok(Person { email: take(email)?, phone: phone.map(take).transpose()?.unwrap_or_default(), password: take(password)? })
+            Ok(Person {
+                email: take(email)?,
+                phone: phone.map(take).transpose()?.unwrap_or_default(),
+                password: take(password)?,
+            })
         };
         Ok(Self {
             url: take("URL")?,

@@ -69,7 +69,8 @@ fn remembered(dir: &Path) -> Result<(bool, Credentials), Failure> {
     if exists(&env) {
         let text = read(&env)?;
         let parsed = Credentials::from_env(&text);
-        let parsed = parsed.map_err(|missing| refused(&format!("{} has no {missing}; {}", env.display(), start_afresh(dir))))?;
+        let parsed =
+            parsed.map_err(|missing| refused(&format!("{} has no {missing}; {}", env.display(), start_afresh(dir))))?;
         return Ok((true, parsed));
     }
     if exists(&dir.join(DATABASE)) {
@@ -106,11 +107,16 @@ async fn fill(service: &TokenService, credentials: &mut Credentials) -> Result<(
     }
     let uris: Box<[Box<str>]> = Box::new([REDIRECT_URI.into()]);
     let client = NewClient { id: credentials.oauth_client_id.as_str().into(), rights: rights(false), redirect_uris: uris };
-    credentials.oauth_client_secret = service.add_client(client).await.map_err(|error| failed(&error))?.expose().to_owned();
+    credentials.oauth_client_secret = add_client(service, client).await?;
     let id = credentials.introspect_client_id.as_str().into();
     let client = NewClient { id, rights: rights(true), redirect_uris: Box::default() };
-    credentials.introspect_client_secret = service.add_client(client).await.map_err(|error| failed(&error))?.expose().to_owned();
+    credentials.introspect_client_secret = add_client(service, client).await?;
     Ok(())
+}
+
+async fn add_client(service: &TokenService, client: NewClient) -> Result<String, Failure> {
+    let secret = service.add_client(client).await.map_err(|error| failed(&error))?;
+    Ok(secret.expose().to_owned())
 }
 
 /// What to try now.
