@@ -70,17 +70,22 @@ fn policy(cors: &Cors) -> CorsPolicy {
     }
 }
 
-/// Headers that already mean something else to an upstream.
-const TAKEN: [HeaderName; 9] = [
+/// Headers that already mean something else to an upstream, or that the gateway sets itself.
+const TAKEN: [HeaderName; 14] = [
     header::AUTHORIZATION,
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::COOKIE,
+    header::FORWARDED,
     header::HOST,
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-request-id"),
 ];
 
 /// The identity headers, each with a name of its own.

@@ -3,13 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{HeaderName, Uri, header};
 
 use crate::config::{self, At, Environment, Finding, Report};
 use crate::model::NonEmpty;
 use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
 use crate::plan::{Servers, Upstream, UpstreamServer};
+
+/// Headers that tell where a message ends.
+const FRAMING: [HeaderName; 3] = [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 
 impl Workshop<'_> {
     pub(super) fn upstreams(&mut self) -> Directory<Arc<Upstream>> {
@@ -23,6 +26,11 @@ impl Workshop<'_> {
     }
 
     fn upstream(&mut self, name: &str, upstream: &config::Upstream) -> Option<Upstream> {
+        let hidden = &upstream.hide_headers;
+        for framing in hidden.value.iter().filter(|name| FRAMING.contains(name)) {
+            let finding = Finding::error(hidden.place, format!("`{framing}` cannot be hidden"));
+            self.report.add(finding.label("without it nobody knows where a response ends"));
+        }
         Some(Upstream {
             name: name.into(),
             servers: self.servers(upstream)?,
@@ -32,7 +40,7 @@ impl Workshop<'_> {
             total_timeout: upstream.total_timeout.value,
             idle_timeout: upstream.idle_timeout.value,
             retries: upstream.retries.value,
-            hide_headers: upstream.hide_headers.value.clone().into(),
+            hide_headers: hidden.value.clone().into(),
         })
     }
 
