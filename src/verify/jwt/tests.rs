@@ -91,13 +91,8 @@ impl Desk {
 async fn a_good_token_of_every_algorithm_passes_with_its_facts_and_a_changed_one_does_not() {
     let keys = [SigningKey::rsa(), SigningKey::p256(), SigningKey::p384(), SigningKey::ed25519()];
     let signer = signer(&issuer(), &[keys[0].jwk("0"), keys[1].jwk("1"), keys[2].jwk("2"), keys[3].jwk("3")]);
-    for (algorithm, name) in ALL {
-        let kid = match algorithm {
-            JwtAlgorithm::Es256 => 1,
-            JwtAlgorithm::Es384 => 2,
-            JwtAlgorithm::EdDsa => 3,
-            _ => 0,
-        };
+    for (_, name) in ALL {
+        let kid = ["ES256", "ES384", "EdDSA"].iter().position(|other| *other == name).map_or(0, |index| index + 1);
         let header = json!({"alg": name, "typ": "at+jwt", "kid": kid.to_string()}).to_string();
         let token = keys[kid].sign(name, &header, &claims().to_string());
         let facts = verdict(&signer, &token).await.unwrap();
@@ -169,7 +164,7 @@ async fn every_claim_that_must_be_there_must_be_right() {
         ("aud", json!("bills")),
         ("aud", json!(["other", "orders"])),
         ("exp", json!(START - 29)),
-        ("exp", json!(START as f64 + 0.5)),
+        ("exp", json!(2_000_000_000.5)),
         ("nbf", json!(START + 30)),
         ("nbf", json!(null)),
         ("iat", json!(START + 30)),
@@ -244,8 +239,8 @@ async fn the_key_comes_from_the_issuer_and_never_from_the_token() {
         ("kid", json!(null)),
     ] {
         let header = with(Desk::header(), name, value).to_string();
-        let forged = forger.sign("EdDSA", &header, &claims().to_string());
-        assert_eq!(verdict(&desk.signer, &forged).await, None, "{name}");
+        let token = forger.sign("EdDSA", &header, &claims().to_string());
+        assert_eq!(verdict(&desk.signer, &token).await, None, "{name}");
     }
     assert!(desk.takes(&with(Desk::header(), "kid", json!(null)), &claims()).await);
     assert!(!desk.takes(&with(Desk::header(), "kid", json!("k2")), &claims()).await);
