@@ -1,5 +1,7 @@
 //! What the tests of this module share: clocks that are set by hand and authorities that say what they are told to say.
 
+pub(crate) mod signing;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -192,3 +192,6 @@ fn from_file(path: &Path) -> Result<KeySet, SetupError> {
 const RETRY: Duration = Duration::from_secs(1);
 /// The largest JWKS document, in bytes.
 const LARGEST_DOCUMENT: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests;

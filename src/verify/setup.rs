@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Clock, Entropy};
-use crate::plan::{CacheLimits, Introspection, Issuer, IssuerKind, Jwt, OnOutage, Route};
+use crate::plan::{CacheLimits, Freshness, Introspection, Issuer, IssuerKind, Jwt, OnOutage, Route};
+use crate::rules::access::Access;
 use crate::store::cuts::Cuts;
 use crate::verify::answer::FactsReader;
 use crate::verify::authority::{Ageing, Authority, KnownIssuer, Takes, Terms};
@@ -58,15 +59,19 @@ impl Needs {
     /// Of all routes of a plan.
     #[must_use]
     pub fn of(routes: &[Arc<Route>]) -> Self {
-        let grace = |route: &Arc<Route>| match route.freshness.on_outage {
-            OnOutage::Deny => Duration::ZERO,
-            OnOutage::Grace(grace) => grace,
-        };
-        let rules = routes.iter().filter_map(|route| route.access.requirements()).flat_map(|wanted| &wanted.claims);
-        Self {
-            longest_grace: routes.iter().map(grace).max().unwrap_or_default(),
-            claims: rules.map(|rule| rule.name.clone()).collect(),
+        let mut needs = Self::default();
+        for route in routes {
+            needs.add(&route.access, &route.freshness);
         }
+        needs
+    }
+
+    fn add(&mut self, access: &Access, freshness: &Freshness) {
+        if let OnOutage::Grace(grace) = freshness.on_outage {
+            self.longest_grace = self.longest_grace.max(grace);
+        }
+        let rules = access.requirements().map(|wanted| &*wanted.claims).unwrap_or_default();
+        self.claims.extend(rules.iter().map(|rule| rule.name.clone()));
     }
 }
 
@@ -157,3 +162,6 @@ const EMBEDDED: Terms = Terms {
     negative_lifetime: Duration::from_secs(2),
     leeway: Duration::ZERO,
 };
+
+#[cfg(test)]
+mod tests;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::model::{ClaimValue, Clock, Credential, Denial, IssuerId, PrincipalFacts, Timestamp, TokenKind};
+use crate::model::{ClaimValue, Clock, Credential, Denial, IssuerId, Now, PrincipalFacts, Timestamp, TokenKind};
 use crate::plan::{CacheLimits, Freshness, OnOutage};
 use crate::store::cuts::{Fingerprint, Reach};
-use crate::verify::authority::{Ageing, KnownIssuer, Takes, Unavailable};
+use crate::verify::authority::{Ageing, Authority, KnownIssuer, Takes, Unavailable};
 use crate::verify::fixture::{Bench, LIMITS, START, Script, accepting, facts, remote, source};
 use crate::verify::flight::Flights;
 use crate::verify::observe::{Asked, Found};
@@ -528,6 +528,26 @@ async fn no_more_questions_are_open_than_may_be() {
     let results = uses.join_all().await;
     assert_eq!(results.iter().filter(|result| **result == Err(DOWN)).count(), 1);
     assert_eq!(bench.passes("d").await, Err(INVALID));
+}
+
+/// Fails in a way that nobody has thought of.
+#[derive(Debug)]
+struct Panics;
+
+#[async_trait::async_trait]
+impl Authority for Panics {
+    async fn ask(&self, _: &str, _: Now) -> Result<Option<PrincipalFacts>, Unavailable> {
+        panic!("an error of ours")
+    }
+}
+
+#[tokio::test]
+async fn a_load_that_panics_is_an_outage_for_who_waits_and_leaves_nothing_behind() {
+    let issuer = KnownIssuer { authority: Box::new(Panics), flights: Flights::new(1), ..remote(0, &Arc::default()) };
+    let bench = Bench::over(vec![issuer]);
+    for _ in 0..3 {
+        assert_eq!(bench.passes("good").await, Err(DOWN));
+    }
 }
 
 #[tokio::test]
