@@ -43,7 +43,9 @@ impl SecretSource for AnySecret {
     }
 }
 
-const MACHINE: Machine = Machine { cores: 4 };
+fn machine() -> Machine<'static> {
+    Machine { cores: 4, folder: Path::new("") }
+}
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
@@ -72,7 +74,7 @@ fn every_mistake_gets_the_report_that_is_kept_beside_it() {
     let mut different = Vec::new();
     for path in files("tests/config") {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let report = match load(name, &fs::read_to_string(&path).unwrap(), &Variables, MACHINE) {
+        let report = match load(name, &fs::read_to_string(&path).unwrap(), &Variables, machine()) {
             Ok((_, warnings)) => warnings,
             Err(errors) => errors,
         };
@@ -90,7 +92,7 @@ fn every_mistake_gets_the_report_that_is_kept_beside_it() {
 fn every_file_that_is_shipped_starts_without_a_warning() {
     for path in files("config/examples").into_iter().chain(files("config")) {
         let name = path.display().to_string();
-        match load(&name, &fs::read_to_string(&path).unwrap(), &AnySecret, MACHINE) {
+        match load(&name, &fs::read_to_string(&path).unwrap(), &AnySecret, machine()) {
             Ok((_, warnings)) => assert!(warnings.is_empty(), "{warnings}"),
             Err(errors) => panic!("{errors}"),
         }
@@ -115,7 +117,7 @@ fn with_defaults_written_out(text: &str) -> String {
 #[test]
 fn the_defaults_that_the_reference_shows_are_the_defaults() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gateway.toml")).unwrap();
-    let plan = |text: &str| match load("gateway.toml", text, &AnySecret, MACHINE) {
+    let plan = |text: &str| match load("gateway.toml", text, &AnySecret, machine()) {
         Ok((plan, _)) => format!("{plan:#?}"),
         Err(errors) => panic!("{errors}"),
     };
@@ -164,7 +166,7 @@ fn whatever_is_broken_is_refused_with_a_reason_and_never_with_a_panic() {
         for replacement in wrong {
             let mut broken = lines.clone();
             broken[index] = &replacement;
-            if let Err(report) = load("gateway.toml", &broken.join("\n"), &AnySecret, MACHINE) {
+            if let Err(report) = load("gateway.toml", &broken.join("\n"), &AnySecret, machine()) {
                 assert!(report.has_errors(), "line {index} as `{replacement}` is refused without a reason");
                 assert!(report.to_string().contains("gateway.toml:"), "{report}");
                 refused += 1;

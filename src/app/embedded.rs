@@ -72,6 +72,17 @@ fn notifier(environment: Environment) -> Arc<dyn Notifier> {
     }
 }
 
+/// Stands for the service where it is not started because nobody will ask.
+#[derive(Debug)]
+pub(super) struct NotStarted;
+
+#[async_trait]
+impl EmbeddedTokens for NotStarted {
+    async fn introspect(&self, _token: &str) -> Result<Option<PrincipalFacts>, Unavailable> {
+        Err(Unavailable::Busy)
+    }
+}
+
 #[derive(Debug)]
 struct Introspection(Arc<TokenService>);
 

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::admin::{self, Readiness, Shown};
-use crate::app::embedded::Embedded;
+use crate::app::embedded::{Embedded, NotStarted};
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::observer::Counting;
 use crate::flow::Flow;
@@ -29,6 +29,7 @@ use crate::store::cuts::Cuts;
 use crate::telemetry::{Metrics, start_logs};
 use crate::tokens::TokenService;
 use crate::verify::Verifier;
+use crate::verify::observe::Unobserved;
 use crate::verify::setup::{Needs, Setup, SetupError};
 
 pub use embedded::open as open_token_service;
@@ -136,6 +137,27 @@ impl Gateway {
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(())
     }
+}
+
+/// Tries what a start would try with the files that a plan names, certificates and keys, without listening or asking anybody.
+///
+/// # Errors
+/// The first file that cannot be used.
+pub fn prove(plan: &Plan) -> Result<(), StartError> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    gateway::prove(&plan.listeners)?;
+    let (clock, cuts) = (Arc::new(SystemClock::start()), Arc::new(Cuts::new(Duration::ZERO)));
+    Verifier::new(Setup {
+        issuers: &plan.issuers,
+        limits: &plan.cache,
+        needs: Needs::of(&plan.routes),
+        cuts,
+        clock,
+        entropy: &SystemEntropy,
+        embedded: Some(Arc::new(NotStarted)),
+        observer: Arc::new(Unobserved),
+    })?;
+    Ok(())
 }
 
 fn verifier(

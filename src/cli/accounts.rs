@@ -36,7 +36,6 @@ pub(super) fn with_service<Done: Future<Output = Result<(), Failure>>>(
     work: impl FnOnce(Arc<TokenService>) -> Done,
 ) -> Result<(), Failure> {
     let loaded = run::open(config)?;
-    run::enter(&loaded.folder)?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
     runtime.block_on(async {
         let service = open_token_service(&loaded.plan).await.map_err(|error| failed(&error))?;

@@ -22,7 +22,6 @@ pub(super) fn open(config: &Path) -> Result<Loaded, Failure> {
 
 /// Serves a plan; `started` says what there is to say once it does.
 pub(super) fn serve(loaded: Loaded, started: impl FnOnce(&Gateway) -> Result<(), Failure>) -> Result<(), Failure> {
-    enter(&loaded.folder)?;
     let mounts = mounts(&loaded.plan);
     let gateway = Gateway::start(loaded.plan).map_err(|error| Failure::Refused(format!("error: {error}")))?;
     for (address, tls) in &gateway.addresses {
@@ -34,21 +33,15 @@ pub(super) fn serve(loaded: Loaded, started: impl FnOnce(&Gateway) -> Result<(),
     gateway.run().map_err(|error| Failure::Failed(format!("error: {error}")))
 }
 
-/// Goes to the configuration's folder, because relative paths in it are relative to that.
-pub(super) fn enter(folder: &Path) -> Result<(), Failure> {
-    std::env::set_current_dir(folder)
-        .map_err(|error| Failure::Failed(format!("error: cannot enter {}: {error}", folder.display())))
-}
-
 /// What a configuration that cannot be used is answered with: the whole report.
-pub(super) fn refusal(error: LoadError) -> Failure {
+fn refusal(error: LoadError) -> Failure {
     match error {
         LoadError::Mistakes(report) => Failure::Refused(report.render(colour())),
         unreadable @ LoadError::Unreadable { .. } => Failure::Refused(format!("error: {unreadable}")),
     }
 }
 
-pub(super) fn colour() -> Colour {
+fn colour() -> Colour {
     if output::colour_wanted() { Colour::Ansi } else { Colour::Plain }
 }
 

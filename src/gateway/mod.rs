@@ -17,5 +17,5 @@ mod slots;
 mod workers;
 
 pub use in_process::InProcess;
-pub use listen::{Bound, ListenError, bind};
+pub use listen::{Bound, ListenError, bind, prove};
 pub use workers::{OpenConnections, Parts, Workers, start};

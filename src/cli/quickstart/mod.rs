@@ -86,15 +86,11 @@ fn start_afresh(dir: &Path) -> String {
 /// Makes the accounts and clients, once.
 fn enrol(loaded: &crate::app::Loaded, credentials: &mut Credentials) -> Result<(), Failure> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
-    let back = std::env::current_dir().map_err(|error| failed(&error))?;
-    run::enter(&loaded.folder)?;
-    let enrolled = runtime.block_on(async {
+    runtime.block_on(async {
         let service = open_token_service(&loaded.plan).await.map_err(|error| failed(&error))?;
         let service = service.ok_or_else(|| failed(&"the quick start has no token service"))?;
         fill(&service, credentials).await
-    });
-    run::enter(&back)?;
-    enrolled
+    })
 }
 
 async fn fill(service: &TokenService, credentials: &mut Credentials) -> Result<(), Failure> {

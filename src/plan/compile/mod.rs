@@ -16,7 +16,7 @@ mod upstreams;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{self, Config, Report};
@@ -37,18 +37,27 @@ pub trait SecretSource: fmt::Debug {
     fn file(&self, path: &Path) -> io::Result<String>;
 }
 
-/// What defaults take from the machine.
+/// What a plan takes from where it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Machine {
-    /// Its cores, at least 1.
+pub struct Machine<'a> {
+    /// The machine's cores, at least 1.
     pub cores: usize,
+    /// What relative paths are relative to: the configuration's folder.
+    pub folder: &'a Path,
+}
+
+impl Machine<'_> {
+    /// A path of the configuration, as the process can open it.
+    fn locate(self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
 }
 
 /// Reads and compiles the text of the file `name`. Start-up, `check`, reload and the tests all come through here.
 ///
 /// # Errors
 /// A report with at least one error. Otherwise the plan comes with a report that holds warnings only, mostly none.
-pub fn load(name: &str, text: &str, secrets: &dyn SecretSource, machine: Machine) -> Result<(Plan, Report), Report> {
+pub fn load(name: &str, text: &str, secrets: &dyn SecretSource, machine: Machine<'_>) -> Result<(Plan, Report), Report> {
     let (config, mut report) = config::read(name, text);
     let plan = config.and_then(|config| compile(&config, secrets, machine, &mut report));
     match plan {
@@ -61,11 +70,11 @@ pub fn load(name: &str, text: &str, secrets: &dyn SecretSource, machine: Machine
 struct Workshop<'a> {
     config: &'a Config,
     secrets: &'a dyn SecretSource,
-    machine: Machine,
+    machine: Machine<'a>,
     report: &'a mut Report,
 }
 
-fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine, report: &mut Report) -> Option<Plan> {
+fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, report: &mut Report) -> Option<Plan> {
     let mut shop = Workshop { config, secrets, machine, report };
     let listeners = shop.listeners();
     let admin = shop.admin();

@@ -35,7 +35,7 @@ impl Workshop<'_> {
         let memory = service.hashing.memory.value / 1024;
         Some(TokenService {
             issuer: IssuerId(0),
-            database: service.database.value.clone(),
+            database: self.machine.locate(&service.database.value),
             public_url: public_url?,
             oauth: service.oauth.as_ref().map(|api| oauth_api(&api.value)),
             hashing: Hashing {

@@ -35,7 +35,7 @@ impl SecretSource for Given {
 
 fn load_text(text: &str) -> Result<(Plan, Report), Report> {
     let secrets = Given([("PORTCULLIS_ADMIN_TOKEN", "hush"), ("/run/secret", "hush\r\n")].into());
-    load("gateway.toml", text, &secrets, Machine { cores: 4 })
+    load("gateway.toml", text, &secrets, Machine { cores: 4, folder: Path::new("") })
 }
 
 fn plan_of(text: &str) -> Plan {
