@@ -1,0 +1,18 @@
+//! The black-box suite: the real binary, started as an operator starts it, and asked over real sockets.
+//!
+//! Every other end is real too: scripted upstreams and token services on ports of their own. Imports nothing of the crate.
+//! Deliberately absent: sleeping until something has probably happened, and assertions about how long anything takes.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+mod attacks;
+mod gateway;
+mod headers;
+mod issuers;
+mod lifecycle;
+mod outage;
+mod revocation;
+mod seed_oauth;
+mod smuggling;

@@ -1,0 +1,82 @@
+//! A gateway running a configuration of the test's own.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::support::process::{Finished, Process, SECRET};
+use crate::support::{Request, Response, Scratch, until};
+
+/// A running gateway; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Where health and metrics are.
+    pub(crate) admin: SocketAddr,
+    process: Process,
+    _dir: Scratch,
+}
+
+impl Gateway {
+    /// Starts with this configuration, to which a listener and the admin listener are added, both on free ports.
+    #[track_caller]
+    pub(crate) fn start(config: &str) -> Self {
+        let dir = Scratch::new();
+        let listeners = "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
+        let file = dir.write("gateway.toml", &format!("{config}\n{listeners}"));
+        let mut process = Process::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
+        await_readiness(admin);
+        Self { address, admin, process, _dir: dir }
+    }
+
+    /// Sends a request on a connection of its own.
+    #[track_caller]
+    pub(crate) fn ask(&self, request: &Request) -> Response {
+        request.to(self.address)
+    }
+
+    /// Asks for a path with a Bearer token.
+    #[track_caller]
+    pub(crate) fn get_as(&self, token: &str, path: &str) -> Response {
+        self.ask(&Request::get(path).bearer(token))
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn finish(self) -> Finished {
+        self.process.finish()
+    }
+}
+
+/// The address behind `http://` of the line that begins like this.
+#[track_caller]
+pub(crate) fn announced(process: &mut Process, prefix: &str) -> SocketAddr {
+    let url = process.announced(prefix);
+    url.strip_prefix("http://").and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address: {url}"))
+}
+
+/// Waits until the gateway says that it takes requests.
+#[track_caller]
+pub(crate) fn await_readiness(admin: SocketAddr) {
+    until("the gateway is ready", || Request::get("/readyz").to(admin).status == 200);
+}
+
+/// The configuration of an upstream with these servers, and further keys.
+pub(crate) fn upstream(name: &str, servers: &[SocketAddr], keys: &str) -> String {
+    let mut list = String::new();
+    for server in servers {
+        write!(list, "\"http://{server}\", ").unwrap();
+    }
+    format!("[upstream.{name}]\nservers = [{list}]\n{keys}\n")
+}
+
+/// The configuration of an issuer that is asked at this address, and further keys.
+pub(crate) fn issuer(name: &str, at: SocketAddr, keys: &str) -> String {
+    let client = format!("client = {{ basic = {{ id = \"gate way\", secret = {{ env = \"{}\" }} }} }}", SECRET.0);
+    format!("[issuer.{name}.introspection]\nurl = \"http://{at}/introspect\"\n{client}\n{keys}\n")
+}

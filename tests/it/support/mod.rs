@@ -1,0 +1,103 @@
+//! What the tests are made of: the running binary, a raw client, scripted upstreams and token services.
+
+mod client;
+mod gateway;
+mod jwt;
+mod process;
+mod quickstart;
+mod scratch;
+mod token_service;
+mod upstream;
+
+pub(crate) use client::{Client, Request, Response, Silence};
+pub(crate) use gateway::{Gateway, issuer, upstream};
+pub(crate) use jwt::SigningKey;
+pub(crate) use process::run;
+pub(crate) use quickstart::{Quickstart, Tokens};
+pub(crate) use scratch::Scratch;
+pub(crate) use token_service::TokenService;
+pub(crate) use upstream::{Answer, Received, Upstream};
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How long anything may take before the test gives up. A guard against hanging, never a measure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The headers that every response carries in the default profile, in this spelling, each exactly once.
+pub(crate) const THE_TWELVE: [(&str, &str); 12] = [
+    ("Access-Control-Expose-Headers", "authorization, content-type"),
+    ("Access-Control-Allow-Headers", "authorization, content-type"),
+    ("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS, PUT"),
+    ("Access-Control-Allow-Origin", "*"),
+    ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
+    ("X-Frame-Options", "SAMEORIGIN"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-XSS-Protection", "1; mode=block"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Feature-Policy", "self"),
+    ("Permissions-policy", "interest-cohort=()"),
+];
+
+/// What style `oauth` says on every 401.
+pub(crate) const UNAUTHENTICATED: &str = "Authentication is possible but has failed or not yet been provided.";
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let pause = Duration::from_millis(5);
+    for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
+        if so() {
+            return;
+        }
+        thread::sleep(pause);
+    }
+    panic!("never happened: {what}");
+}
+
+/// Runs `work` on so many threads, which the barrier lets go together once each has come to it.
+pub(crate) fn all_at_once<T: Send>(threads: usize, work: impl Fn(usize, &Barrier) -> T + Sync) -> Vec<T> {
+    let start = Barrier::new(threads);
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|index| scope.spawn({ let (work, start) = (&work, &start); move || work(index, start) })).collect();
+        running.into_iter().map(|thread| thread.join().expect("a thread of the test failed")).collect()
+    })
+}
+
+/// An address where nobody listens.
+pub(crate) fn unused_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The keys of a JSON object, sorted.
+pub(crate) fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap_or_else(|| panic!("no object: {value}")).keys().map(String::as_str).collect()
+}
+
+/// Checks that a response carries the twelve headers, in their spelling, once each, and tells nothing of who made it.
+#[track_caller]
+pub(crate) fn assert_dressed(response: &Response, what: &str) {
+    for (name, value) in THE_TWELVE {
+        let sent: Vec<_> = response.fields.iter().filter(|(sent, _)| sent.eq_ignore_ascii_case(name)).collect();
+        assert_eq!(sent, [&(name.to_owned(), value.to_owned())], "{what}: {name} of\n{response:#?}");
+    }
+    for name in ["Server", "X-Powered-By", "Access-Control-Allow-Credentials"] {
+        assert!(response.values(name).is_empty(), "{what}: {name} of\n{response:#?}");
+    }
+}
+
+/// Checks the 401 of style `oauth`: its two keys, a Bearer challenge, and the twelve headers.
+#[track_caller]
+pub(crate) fn assert_unauthenticated(response: &Response, what: &str) {
+    assert_eq!(response.status, 401, "{what}: {response:#?}");
+    let expected = serde_json::json!({ "message": UNAUTHENTICATED, "errorMessage": UNAUTHENTICATED });
+    assert_eq!(response.json(), expected, "{what}");
+    assert!(response.only("WWW-Authenticate").starts_with("Bearer"), "{what}: {response:#?}");
+    assert_dressed(response, what);
+}
