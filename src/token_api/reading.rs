@@ -14,6 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 use crate::model::Secret;
+use crate::token_api::words::Complaint;
 
 /// The largest body, in bytes.
 const BODY_MAX: usize = 16 * 1024;
@@ -37,6 +38,11 @@ impl Form {
     /// A parameter; one without a value counts as absent (RFC 6749 section 3.2).
     pub(crate) fn value(&self, name: &str) -> Option<&Secret> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value).filter(|value| !value.expose().is_empty())
+    }
+
+    /// A parameter that the operation needs.
+    pub(crate) fn required(&self, name: &str) -> Result<&Secret, Complaint> {
+        self.value(name).ok_or(Complaint::ParameterMissing)
     }
 
     fn parse(text: &str) -> Result<Self, Unreadable> {
@@ -259,7 +265,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_of_16_kib_is_read_and_a_byte_more_is_not() {
-        let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
+        let body = |length: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(length - 8));
         assert!(read_json(body(BODY_MAX)).await.is_ok());
         assert_eq!(read_json(body(BODY_MAX + 1)).await.unwrap_err(), Unreadable::TooLarge);
     }

@@ -159,7 +159,8 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if self.open {
-            drop(self.guard.settle(self.subject, Ending::Abandoned, self.now));
+            // An abandoned attempt changes no count, so there is nothing to write down.
+            let _unchanged = self.guard.settle(self.subject, Ending::Abandoned, self.now);
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::tokens::identifier::Identifier;
 use crate::tokens::store::ChallengeId;
 
 /// An HMAC-SHA256 under the server key. Compared in constant time; `Debug` prints nothing of it.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct Mac(pub [u8; 32]);
 
 impl PartialEq for Mac {

@@ -8,6 +8,7 @@ use crate::model::{Denial, Secret, Timestamp};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{Identifier, PhoneNumber};
+use crate::tokens::keyring::fingerprint;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::VerificationRule;
 use crate::tokens::store::{Answer, ChallengeId, ChallengeRow, Enrolled, Opening};
@@ -118,8 +119,14 @@ pub fn is_one_time_code(text: &str) -> bool {
     text.len() == 6 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The fingerprint of a proof as it was presented. Proofs are UUIDs, which have more than one spelling.
-pub(crate) fn proof_fingerprint(text: &str) -> Option<Fingerprint> {
+/// Whether a text has the form of a proof: a UUID with its hyphens, in either case.
+#[must_use]
+pub fn is_proof(text: &str) -> bool {
+    proof_fingerprint(text).is_some()
+}
+
+/// The fingerprint of a proof as it was presented. A UUID has two spellings; it is kept in lower case.
+pub(in crate::tokens) fn proof_fingerprint(text: &str) -> Option<Fingerprint> {
     let uuid = uuid::Uuid::try_parse(text).ok().filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)?;
-    Some(crate::tokens::keyring::fingerprint(&uuid.hyphenated().to_string()))
+    Some(fingerprint(&uuid.hyphenated().to_string()))
 }

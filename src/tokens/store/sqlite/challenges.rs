@@ -51,10 +51,10 @@ fn wait(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Option<Duration
     )?;
     let since = At(new.now.before(new.budget_window.max(new.resend_interval)));
     let limit = new.budget.max(1);
-    let sent: Vec<At> = recent.query_map((new.destination, since, limit), |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let resend = sent.first().map(|last| last.0.after(new.resend_interval));
-    let spent = sent.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    let budget = sent.last().filter(|_| spent).map(|oldest| oldest.0.after(new.budget_window));
+    let opened: Vec<At> = recent.query_map((new.destination, since, limit), |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let resend = opened.first().map(|last| last.0.after(new.resend_interval));
+    let exhausted = opened.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let budget = opened.last().filter(|_| exhausted).map(|oldest| oldest.0.after(new.budget_window));
     Ok(resend.max(budget).map(|again| again.since(new.now)).filter(|wait| !wait.is_zero()))
 }
 

@@ -80,7 +80,7 @@ impl Readers {
             let queue = Arc::clone(&queue);
             let work = move || {
                 while let Some(read) = next(&queue) {
-                    read(&connection)
+                    read(&connection);
                 }
             };
             threads.push(std::thread::Builder::new().name("token-reader".into()).spawn(work)?);
