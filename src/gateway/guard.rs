@@ -105,6 +105,8 @@ impl Guard {
         session.set_write_timeout(Some(self.limits.body_idle));
         session.set_total_drain_timeout(Some(self.limits.body_idle));
         session.set_abort_on_close(false);
+        // An answer that comes before the end of the body need not end the connection: where the body ends is known here.
+        session.set_close_on_response_before_downstream_finish(false);
         let (stream, _) = self.proxy.process_new_http(session, shutdown).await?.consume();
         stream.into_any().downcast().ok()
     }
