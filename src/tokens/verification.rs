@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::model::{Denial, Secret, Timestamp};
 use crate::store::cuts::Fingerprint;
+use crate::tokens::account::AccountStatus;
 use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::keyring::fingerprint;
@@ -54,7 +55,7 @@ impl TokenService {
         match self.store.open_challenge(challenge).await? {
             Opening::TooSoon(wait) => Err(Denial::LimitReached(wait).into()),
             Opening::Opened => {
-                if account.is_some() {
+                if account.is_some_and(|account| account.status == AccountStatus::Active) {
                     self.send(phone, code, language);
                 }
                 Ok(Verification { expires })
