@@ -12,7 +12,7 @@ use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::keyring::fingerprint;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::VerificationRule;
-use crate::tokens::store::{Answer, ChallengeId, ChallengeRow, Enrolled, Opening};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, Opening};
 use crate::tokens::{TokenService, mint};
 
 /// A code that was sent, or seems to have been.
@@ -41,6 +41,7 @@ impl TokenService {
         let now = self.now().wall;
         let challenge = ChallengeRow {
             id,
+            kind: ChallengeKind::Phone,
             destination: self.keyring.destination(identifier),
             account: account.as_ref().map(|account| account.id),
             code: self.keyring.one_time_code(id, code.expose()),
@@ -72,7 +73,7 @@ impl TokenService {
         let account = self.store.enrolled(identifier).await?;
         let now = self.now();
         self.guard.check(self.subject(account.as_ref(), identifier), now)?;
-        let open = self.store.open_challenge_of(self.keyring.destination(identifier), now.wall).await?;
+        let open = self.store.open_challenge_of(ChallengeKind::Phone, self.keyring.destination(identifier), now.wall).await?;
         let challenge = open.ok_or(Refusal::ProofWrong)?;
         let proof = mint::token(rule.format, self.entropy());
         let answer = Answer {

@@ -30,8 +30,8 @@ use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::sqlite::threads::{Readers, Writer};
 use crate::tokens::store::{
-    AccountRow, Answer, AttemptRow, ChallengeId, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening, PasswordReplacement,
-    RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
+    AccountRow, Answer, AttemptRow, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening,
+    PasswordReplacement, RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
 };
 
 pub use schema::SCHEMA_VERSION;
@@ -178,8 +178,13 @@ impl TokenStore for SqliteStore {
         self.writer.step(move |db| challenges::open(db, &challenge)).await
     }
 
-    async fn open_challenge_of(&self, destination: Mac, now: Timestamp) -> Result<Option<ChallengeId>, StoreFault> {
-        self.readers.read(move |db| challenges::open_one(db, destination, now)).await
+    async fn open_challenge_of(
+        &self,
+        kind: ChallengeKind,
+        destination: Mac,
+        now: Timestamp,
+    ) -> Result<Option<ChallengeId>, StoreFault> {
+        self.readers.read(move |db| challenges::open_one(db, kind, destination, now)).await
     }
 
     async fn answer_challenge(&self, answer: Answer) -> Result<bool, StoreFault> {
