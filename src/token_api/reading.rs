@@ -19,6 +19,9 @@ use crate::token_api::words::Complaint;
 /// The largest body, in bytes.
 const BODY_MAX: usize = 16 * 1024;
 
+/// The most parameters of a form: several times what any operation has, and few enough to compare each with each.
+const PARAMETERS_MAX: usize = 64;
+
 /// Why a body was not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unreadable {
@@ -50,7 +53,7 @@ impl Form {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = form_decode(name).ok_or(Unreadable::Malformed)?;
-            if form.0.iter().any(|(known, _)| *known == name) {
+            if form.0.len() == PARAMETERS_MAX || form.0.iter().any(|(known, _)| *known == name) {
                 return Err(Unreadable::Malformed);
             }
             form.0.push((name, Secret::new(form_decode(value).ok_or(Unreadable::Malformed)?)));
@@ -272,14 +275,17 @@ mod tests {
 
     #[test]
     fn a_form_is_decoded_once_and_repeated_parameters_are_refused() {
-        let form = Form::parse("a=%2B40&b=boldly%3A%2F%2Fauth&c=x+y%2541&d=&&e").unwrap();
+        let form = Form::parse("a=%2B40&b=app%3A%2F%2Fauth&c=x+y%2541&d=&&e").unwrap();
         let value = |name| form.value(name).map(|value| value.expose().to_owned());
         assert_eq!(value("a").as_deref(), Some("+40"));
-        assert_eq!(value("b").as_deref(), Some("boldly://auth"));
+        assert_eq!(value("b").as_deref(), Some("app://auth"));
         assert_eq!(value("c").as_deref(), Some("x y%41"));
         assert_eq!((value("d"), value("e"), value("f")), (None, None, None));
         for bad in ["a=1&a=1", "a=1&%61=2", "a=&a=1", "a=%", "a=%4", "a=%zz", "a=%ff"] {
             assert_eq!(Form::parse(bad).unwrap_err(), Unreadable::Malformed, "{bad}");
         }
+        let many = |count: usize| (0..count).map(|n| format!("p{n}=x")).collect::<Vec<_>>().join("&");
+        assert!(Form::parse(&many(64)).is_ok());
+        assert_eq!(Form::parse(&many(65)).unwrap_err(), Unreadable::Malformed);
     }
 }

@@ -35,13 +35,13 @@ pub(crate) async fn introspect(State(skin): Skin, request: Request) -> Result<Re
     let (parts, form) = reading::form(request).await?;
     let client = client::authenticate(&skin.service, &parts, &form, Refusal::ClientUnknown.into()).await?;
     Ok(match &skin.service.introspect_for(&client, form.required("token")?).await? {
-        Some(facts) => words::success(&Active::of(facts, &skin.public_url)),
+        Some(facts) => words::success(&GoodToken::of(facts, &skin.public_url)),
         None => words::success(&BTreeMap::from([("active", false)])),
     })
 }
 
 #[derive(Serialize)]
-struct Active<'a> {
+struct GoodToken<'a> {
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<&'a str>,
@@ -67,7 +67,7 @@ struct Active<'a> {
     iss: &'a str,
 }
 
-impl<'a> Active<'a> {
+impl<'a> GoodToken<'a> {
     fn of(facts: &'a PrincipalFacts, issuer: &'a str) -> Self {
         Self {
             active: true,

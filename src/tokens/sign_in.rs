@@ -13,7 +13,7 @@ use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::passwords::Verdict;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Authentication, CodeRule};
-use crate::tokens::store::{Enrolled, PasswordReplacement, SignInStep, StoreFault};
+use crate::tokens::store::{ChallengeKind, Enrolled, PasswordReplacement, SignInStep, StoreFault};
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
 
@@ -67,6 +67,7 @@ impl TokenService {
         let account = tried.proven.as_ref().map(|account| account.id);
         let step = SignInStep {
             account,
+            kind: ChallengeKind::Phone,
             destination: self.keyring.destination(identifier),
             // What is no UUID is the fingerprint of nothing, and takes the same way to its refusal.
             proof: proof_fingerprint(request.proof.expose()).unwrap_or(Fingerprint([0; 32])),

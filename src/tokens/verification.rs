@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use crate::model::{Denial, Secret, Timestamp};
 use crate::store::cuts::Fingerprint;
+use crate::tokens::account::AccountStatus;
 use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::keyring::fingerprint;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::VerificationRule;
-use crate::tokens::store::{Answer, ChallengeId, ChallengeRow, Enrolled, Opening};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, Opening};
 use crate::tokens::{TokenService, mint};
 
 /// A code that was sent, or seems to have been.
@@ -40,6 +41,7 @@ impl TokenService {
         let now = self.now().wall;
         let challenge = ChallengeRow {
             id,
+            kind: ChallengeKind::Phone,
             destination: self.keyring.destination(identifier),
             account: account.as_ref().map(|account| account.id),
             code: self.keyring.one_time_code(id, code.expose()),
@@ -54,7 +56,7 @@ impl TokenService {
         match self.store.open_challenge(challenge).await? {
             Opening::TooSoon(wait) => Err(Denial::LimitReached(wait).into()),
             Opening::Opened => {
-                if account.is_some() {
+                if account.is_some_and(|account| account.status == AccountStatus::Active) {
                     self.send(phone, code, language);
                 }
                 Ok(Verification { expires })
@@ -71,7 +73,7 @@ impl TokenService {
         let account = self.store.enrolled(identifier).await?;
         let now = self.now();
         self.guard.check(self.subject(account.as_ref(), identifier), now)?;
-        let open = self.store.open_challenge_of(self.keyring.destination(identifier), now.wall).await?;
+        let open = self.store.open_challenge_of(ChallengeKind::Phone, self.keyring.destination(identifier), now.wall).await?;
         let challenge = open.ok_or(Refusal::ProofWrong)?;
         let proof = mint::token(rule.format, self.entropy());
         let answer = Answer {
