@@ -89,7 +89,9 @@ pub(super) fn to_wire(reply: &Reply, envelope: &Envelope) -> Bytes {
         let _ = header.append_header(wire_name(name), value.clone());
     }
     let _ = header.insert_header("Date", get_cached_date());
-    let _ = header.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
+    if reply.status != StatusCode::NO_CONTENT {
+        let _ = header.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
+    }
     let _ = header.insert_header(CONNECTION, HeaderValue::from_static("close"));
     envelope.dress(None, &mut Dressing(&mut header));
     out.put_slice(

@@ -6,6 +6,7 @@
 
 mod answer;
 mod connection;
+mod faults;
 mod forward;
 mod guard;
 mod in_process;

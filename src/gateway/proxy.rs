@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,16 +15,17 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 
 use crate::flow::{Admission, Flow, Forward, Outcome, Refusal};
 use crate::gateway::answer::{self, Dress, Dressing, REQUEST_ID};
 use crate::gateway::connection::Connection;
+use crate::gateway::faults;
 use crate::gateway::forward::{self, Arrival};
 use crate::gateway::in_process::{self, InProcess};
 use crate::gateway::peers::{PeerSet, Peers};
 use crate::gateway::request_ids::{RequestIds, RequestNames};
-use crate::model::{BadRequest, Clock, Denial, ErrorId, Now, RequestHead, Source, Tick};
+use crate::model::{BadRequest, Clock, Denial, Now, RequestHead, Source, Tick};
 use crate::plan::{Plan, Route, Target};
 use crate::reply::Reply;
 use crate::rules::envelope::Envelope;
@@ -164,28 +164,6 @@ impl Gateway {
         self.refuse(session, ctx, Refusal { route: None, denial }).await?;
         Ok(true)
     }
-
-    /// What a failure of pingora's means to the client; `None` if there is nobody left to tell.
-    fn denial_of(&self, session: &Session, error: &Error) -> Option<Denial> {
-        if let Some(fault) = connection(session).and_then(Connection::fault) {
-            return Some(fault.clone());
-        }
-        match (error.esource(), error.etype()) {
-            (_, ErrorType::HTTPStatus(413)) => Some(Denial::BodyTooLarge),
-            (_, ErrorType::HTTPStatus(504)) => Some(Denial::UpstreamTimeout),
-            (_, ErrorType::HTTPStatus(502)) => Some(Denial::UpstreamUnavailable),
-            (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Denial::RequestTimeout),
-            (ErrorSource::Downstream, ErrorType::InvalidHTTPHeader) => Some(Denial::BadRequest(BadRequest::Head)),
-            (ErrorSource::Downstream, _) => None,
-            (ErrorSource::Upstream, kind) if is_timeout(kind) => Some(Denial::UpstreamTimeout),
-            (ErrorSource::Upstream, _) => Some(Denial::UpstreamUnavailable),
-            (ErrorSource::Internal | ErrorSource::Unset, _) => {
-                let id = ErrorId(self.clock.now().wall.as_millis().unsigned_abs());
-                tracing::error!(error_id = %format!("{:016x}", id.0), %error, "internal error");
-                Some(Denial::Internal(id))
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -323,7 +301,7 @@ impl ProxyHttp for Gateway {
         let repeatable = session.req_header().method.is_idempotent()
             && ctx.received == 0
             && session.response_written().is_none()
-            && !is_timeout(error.etype())
+            && !faults::is_timeout(error.etype())
             && ctx.tries <= retries;
         let mut error = error;
         if repeatable {
@@ -336,7 +314,7 @@ impl ProxyHttp for Gateway {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
         self.settle(ctx, Outcome::Unknown);
-        let denial = self.denial_of(session, error);
+        let denial = faults::denial_of(connection(session), error, self.clock.now().wall);
         // What is left of either message is unknown, so the connection ends with this answer.
         session.set_keepalive(None);
         let mut error_code = 0;
@@ -408,18 +386,8 @@ fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
     }
 }
 
-fn is_timeout(kind: &ErrorType) -> bool {
-    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
-    matches!(kind, ConnectTimedout | ReadTimedout | TLSHandshakeTimedout | WriteTimedout)
-}
-
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gateway").finish_non_exhaustive()
     }
 }
-
-/// A body larger than this is not gathered for the embedded service, whatever a route says.
-pub(super) const GATHER_LIMIT: u64 = 64 * 1024;
-/// How long the embedded service may take for one request.
-pub(super) const SERVICE_DEADLINE: Duration = Duration::from_secs(30);

@@ -7,17 +7,21 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::model::Secret;
 use crate::token_api::reading::{Form, form_decode};
+use crate::token_api::words::Complaint;
+use crate::tokens::TokenService;
+use crate::tokens::client::Client;
+use crate::tokens::refusal::Refusal;
 
 /// What a client presents.
-#[derive(Clone, Debug)]
-pub(crate) struct Presented {
-    pub(crate) id: String,
-    pub(crate) secret: Secret,
+#[derive(Debug)]
+struct Presented {
+    id: String,
+    secret: Secret,
 }
 
 /// Why nothing usable was presented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum NotPresented {
+enum NotPresented {
     /// Nothing, or only half of it.
     Missing,
     /// In two ways at once, or for two clients.
@@ -26,8 +30,23 @@ pub(crate) enum NotPresented {
     Unreadable,
 }
 
+/// The client that this request presents, authenticated. What is said if it presents none is up to the operation.
+pub(crate) async fn authenticate(
+    service: &TokenService,
+    parts: &Parts,
+    form: &Form,
+    if_missing: Complaint,
+) -> Result<Client, Complaint> {
+    match presented(parts, form) {
+        Ok(Presented { id, secret }) => Ok(service.authenticate_client(&id, &secret).await?),
+        Err(NotPresented::Missing) => Err(if_missing),
+        Err(NotPresented::Twice) => Err(Complaint::ClientTwice),
+        Err(NotPresented::Unreadable) => Err(Refusal::ClientUnknown.into()),
+    }
+}
+
 /// What this request presents.
-pub(crate) fn presented(parts: &Parts, form: &Form) -> Result<Presented, NotPresented> {
+fn presented(parts: &Parts, form: &Form) -> Result<Presented, NotPresented> {
     let mut fields = parts.headers.get_all(AUTHORIZATION).iter();
     let field = fields.next();
     if fields.next().is_some() {

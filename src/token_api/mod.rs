@@ -80,7 +80,8 @@ pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Resu
     }
     let router = mount(mounts)?;
     let nowhere = || async { words::api_error(StatusCode::NOT_FOUND, "NotFound", "There is nothing here.") };
-    Ok(router.fallback(nowhere).layer(from_fn(to_the_end)))
+    let not_so = || async { words::api_error(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Not with this method.") };
+    Ok(router.fallback(nowhere).method_not_allowed_fallback(not_so).layer(from_fn(to_the_end)))
 }
 
 /// The router as the gateway calls it.

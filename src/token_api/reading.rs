@@ -14,9 +14,13 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 use crate::model::Secret;
+use crate::token_api::words::Complaint;
 
 /// The largest body, in bytes.
 const BODY_MAX: usize = 16 * 1024;
+
+/// The most parameters of a form: several times what any operation has, and few enough to compare each with each.
+const PARAMETERS_MAX: usize = 64;
 
 /// Why a body was not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,12 +43,17 @@ impl Form {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value).filter(|value| !value.expose().is_empty())
     }
 
+    /// A parameter that the operation needs.
+    pub(crate) fn required(&self, name: &str) -> Result<&Secret, Complaint> {
+        self.value(name).ok_or(Complaint::ParameterMissing)
+    }
+
     fn parse(text: &str) -> Result<Self, Unreadable> {
         let mut form = Self(Vec::new());
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = form_decode(name).ok_or(Unreadable::Malformed)?;
-            if form.0.iter().any(|(known, _)| *known == name) {
+            if form.0.len() == PARAMETERS_MAX || form.0.iter().any(|(known, _)| *known == name) {
                 return Err(Unreadable::Malformed);
             }
             form.0.push((name, Secret::new(form_decode(value).ok_or(Unreadable::Malformed)?)));
@@ -259,21 +268,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_of_16_kib_is_read_and_a_byte_more_is_not() {
-        let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
+        let body = |length: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(length - 8));
         assert!(read_json(body(BODY_MAX)).await.is_ok());
         assert_eq!(read_json(body(BODY_MAX + 1)).await.unwrap_err(), Unreadable::TooLarge);
     }
 
     #[test]
     fn a_form_is_decoded_once_and_repeated_parameters_are_refused() {
-        let form = Form::parse("a=%2B40&b=boldly%3A%2F%2Fauth&c=x+y%2541&d=&&e").unwrap();
+        let form = Form::parse("a=%2B40&b=app%3A%2F%2Fauth&c=x+y%2541&d=&&e").unwrap();
         let value = |name| form.value(name).map(|value| value.expose().to_owned());
         assert_eq!(value("a").as_deref(), Some("+40"));
-        assert_eq!(value("b").as_deref(), Some("boldly://auth"));
+        assert_eq!(value("b").as_deref(), Some("app://auth"));
         assert_eq!(value("c").as_deref(), Some("x y%41"));
         assert_eq!((value("d"), value("e"), value("f")), (None, None, None));
         for bad in ["a=1&a=1", "a=1&%61=2", "a=&a=1", "a=%", "a=%4", "a=%zz", "a=%ff"] {
             assert_eq!(Form::parse(bad).unwrap_err(), Unreadable::Malformed, "{bad}");
         }
+        let many = |count: usize| (0..count).map(|n| format!("p{n}=x")).collect::<Vec<_>>().join("&");
+        assert!(Form::parse(&many(64)).is_ok());
+        assert_eq!(Form::parse(&many(65)).unwrap_err(), Unreadable::Malformed);
     }
 }

@@ -1,17 +1,18 @@
 //! The standard endpoints beside the APIs: introspection (RFC 7662), metadata (RFC 8414) and keys (RFC 7517).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Serialize;
 
-use crate::model::{PrincipalFacts, TokenKind};
+use crate::model::{PrincipalFacts, Timestamp, TokenKind};
 use crate::plan;
-use crate::token_api::oauth::{client, either, parameter};
-use crate::token_api::words;
-use crate::token_api::{INTROSPECT, JWKS, reading};
+use crate::token_api::words::InOAuth;
+use crate::token_api::{INTROSPECT, JWKS, client, reading, words};
 use crate::tokens::TokenService;
+use crate::tokens::refusal::Refusal;
 
 /// The standard endpoints over a token service.
 #[derive(Debug)]
@@ -30,28 +31,17 @@ impl StandardSkin {
 type Skin = State<Arc<StandardSkin>>;
 
 /// `POST /oauth2/introspect` (RFC 7662). Any doubt about the token is `{"active":false}` and nothing else.
-pub(crate) async fn introspect(State(skin): Skin, request: Request) -> Response {
-    let answer = async {
-        let (parts, form) = reading::form(request).await.map_err(words::unreadable_by_oauth)?;
-        let client = client(&skin.service, &parts, &form, words::invalid_client).await?;
-        let token = parameter(&form, "token")?;
-        let facts = skin.service.introspect_for(&client, token).await;
-        let facts = facts.map_err(|refusal| words::refused_by_oauth(&refusal))?;
-        Ok(match &facts {
-            Some(facts) => words::success(&Active::of(facts, &skin.public_url)),
-            None => words::success(&Inactive { active: false }),
-        })
-    };
-    either(answer.await)
+pub(crate) async fn introspect(State(skin): Skin, request: Request) -> Result<Response, InOAuth> {
+    let (parts, form) = reading::form(request).await?;
+    let client = client::authenticate(&skin.service, &parts, &form, Refusal::ClientUnknown.into()).await?;
+    Ok(match &skin.service.introspect_for(&client, form.required("token")?).await? {
+        Some(facts) => words::success(&GoodToken::of(facts, &skin.public_url)),
+        None => words::success(&BTreeMap::from([("active", false)])),
+    })
 }
 
 #[derive(Serialize)]
-struct Inactive {
-    active: bool,
-}
-
-#[derive(Serialize)]
-struct Active<'a> {
+struct GoodToken<'a> {
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<&'a str>,
@@ -77,7 +67,7 @@ struct Active<'a> {
     iss: &'a str,
 }
 
-impl<'a> Active<'a> {
+impl<'a> GoodToken<'a> {
     fn of(facts: &'a PrincipalFacts, issuer: &'a str) -> Self {
         Self {
             active: true,
@@ -91,13 +81,13 @@ impl<'a> Active<'a> {
                 TokenKind::Temporary => "temporary",
                 TokenKind::Refresh => "refresh",
             },
-            exp: facts.expires_at.map(crate::model::Timestamp::as_secs),
-            iat: facts.issued_at.map(crate::model::Timestamp::as_secs),
+            exp: facts.expires_at.map(Timestamp::as_secs),
+            iat: facts.issued_at.map(Timestamp::as_secs),
             jti: facts.token_id.as_deref(),
             sid: facts.session.as_deref(),
             acr: facts.acr.as_deref(),
             amr: &facts.amr,
-            auth_time: facts.auth_time.map(crate::model::Timestamp::as_secs),
+            auth_time: facts.auth_time.map(Timestamp::as_secs),
             iss: issuer,
         }
     }

@@ -41,7 +41,7 @@ pub(crate) fn api_error(status: StatusCode, code: &str, message: &str) -> Respon
 }
 
 /// The OAuth error.
-pub(crate) fn oauth_error(status: StatusCode, error: &str, description: &str) -> Response {
+fn oauth_error(status: StatusCode, error: &str, description: &str) -> Response {
     #[derive(Serialize)]
     struct Body<'a> {
         error: &'a str,
@@ -56,7 +56,7 @@ pub(crate) fn oauth_error(status: StatusCode, error: &str, description: &str) ->
 }
 
 /// The 401 that does not tell what was wrong.
-pub(crate) fn not_authenticated() -> Response {
+fn not_authenticated() -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Body {
@@ -68,66 +68,135 @@ pub(crate) fn not_authenticated() -> Response {
     with(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portcullis\""))
 }
 
-/// 400 of a JSON operation whose input is not valid. The message names the member, never its value.
-pub(crate) fn invalid_input(message: &str) -> Response {
+/// Why an operation has no success to tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Complaint {
+    /// The body was not read.
+    Unreadable(Unreadable),
+    /// A member of a JSON body is not what it must be. Named, but its value never repeated.
+    Member(&'static str, &'static str),
+    /// A parameter that the operation needs is absent.
+    ParameterMissing,
+    /// A client presents itself in two ways.
+    ClientTwice,
+    /// There is no such grant.
+    GrantUnknown,
+    /// There was such a grant once: the password grant (RFC 9700 section 2.4).
+    GrantRetired,
+    /// Nobody whom this operation is for is calling.
+    NotAuthenticated,
+    /// The token service says no.
+    Refused(Refusal),
+}
+
+impl From<Unreadable> for Complaint {
+    fn from(why: Unreadable) -> Self {
+        Self::Unreadable(why)
+    }
+}
+
+impl From<Refusal> for Complaint {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Denial> for Complaint {
+    fn from(denial: Denial) -> Self {
+        Self::Refused(Refusal::Denied(denial))
+    }
+}
+
+/// A complaint in the words of the operations that speak JSON.
+#[derive(Debug)]
+pub(crate) struct InJson(Complaint);
+
+/// A complaint in the words of the operations that speak OAuth.
+#[derive(Debug)]
+pub(crate) struct InOAuth(Complaint);
+
+impl<T: Into<Complaint>> From<T> for InJson {
+    fn from(complaint: T) -> Self {
+        Self(complaint.into())
+    }
+}
+
+impl<T: Into<Complaint>> From<T> for InOAuth {
+    fn from(complaint: T) -> Self {
+        Self(complaint.into())
+    }
+}
+
+impl IntoResponse for InJson {
+    fn into_response(self) -> Response {
+        match self.0 {
+            Complaint::Unreadable(Unreadable::MediaType) => {
+                let message = "The body must be uncompressed JSON in UTF-8.";
+                api_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+            }
+            Complaint::Unreadable(Unreadable::TooLarge) => {
+                api_error(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge", "The body is too large.")
+            }
+            Complaint::Unreadable(Unreadable::Malformed) => {
+                invalid_input("The body must be one JSON object without repeated members.")
+            }
+            Complaint::Member(name, need) => invalid_input(&format!("{name} must be {need}.")),
+            Complaint::ParameterMissing | Complaint::ClientTwice | Complaint::GrantUnknown | Complaint::GrantRetired => {
+                invalid_input("The input is not valid.")
+            }
+            // Which of the proofs was wrong is nobody's business.
+            Complaint::NotAuthenticated
+            | Complaint::Refused(
+                Refusal::ClientUnknown
+                | Refusal::ClientNotAllowed
+                | Refusal::ProofWrong
+                | Refusal::CodeInvalid
+                | Refusal::RefreshInvalid,
+            ) => not_authenticated(),
+            Complaint::Refused(Refusal::Denied(denial)) => denied(&denial),
+        }
+    }
+}
+
+impl IntoResponse for InOAuth {
+    fn into_response(self) -> Response {
+        let invalid_request = |status, description| oauth_error(status, "invalid_request", description);
+        let bad = StatusCode::BAD_REQUEST;
+        match self.0 {
+            Complaint::Unreadable(Unreadable::MediaType) => {
+                invalid_request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
+            }
+            Complaint::Unreadable(Unreadable::TooLarge) => invalid_request(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge"),
+            Complaint::Unreadable(Unreadable::Malformed) => invalid_request(bad, "MalformedRequest"),
+            Complaint::Member(..) => invalid_request(bad, "InvalidInput"),
+            Complaint::ParameterMissing => invalid_request(bad, "MissingParameter"),
+            Complaint::ClientTwice => invalid_request(bad, "RepeatedClientAuthentication"),
+            Complaint::GrantUnknown => oauth_error(bad, "unsupported_grant_type", "UnsupportedGrantType"),
+            Complaint::GrantRetired => {
+                let message = "This functionality is not supported. Please update the app to the latest version.";
+                api_error(bad, "OldAppVersion", message)
+            }
+            Complaint::NotAuthenticated => not_authenticated(),
+            Complaint::Refused(Refusal::ClientUnknown) => {
+                let answer = oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", "InvalidClient");
+                with(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"portcullis\", charset=\"UTF-8\""))
+            }
+            Complaint::Refused(Refusal::ClientNotAllowed) => oauth_error(bad, "unauthorized_client", "UnauthorizedClient"),
+            Complaint::Refused(Refusal::ProofWrong) => oauth_error(bad, "invalid_grant", "InvalidGrant"),
+            // RFC 6749 section 5.2 would say invalid_grant; the clients of API A know it as this.
+            Complaint::Refused(Refusal::CodeInvalid) => invalid_request(bad, "InvalidGrantCode"),
+            Complaint::Refused(Refusal::RefreshInvalid) => oauth_error(bad, "invalid_grant", "InvalidRefreshToken"),
+            Complaint::Refused(Refusal::Denied(denial)) => denied(&denial),
+        }
+    }
+}
+
+fn invalid_input(message: &str) -> Response {
     api_error(StatusCode::BAD_REQUEST, "InvalidInput", message)
 }
 
-/// A refusal of an operation that speaks JSON.
-pub(crate) fn refused(refusal: &Refusal) -> Response {
-    match refusal {
-        Refusal::ClientUnknown
-        | Refusal::ClientNotAllowed
-        | Refusal::ProofWrong
-        | Refusal::CodeInvalid
-        | Refusal::RefreshInvalid => not_authenticated(),
-        Refusal::Denied(denial) => denied(denial),
-    }
-}
-
-/// A refusal of an operation that speaks OAuth.
-pub(crate) fn refused_by_oauth(refusal: &Refusal) -> Response {
-    match refusal {
-        Refusal::ClientUnknown => invalid_client(),
-        Refusal::ClientNotAllowed => oauth_error(StatusCode::BAD_REQUEST, "unauthorized_client", "UnauthorizedClient"),
-        Refusal::ProofWrong => oauth_error(StatusCode::BAD_REQUEST, "invalid_grant", "InvalidGrant"),
-        Refusal::CodeInvalid => oauth_error(StatusCode::BAD_REQUEST, "invalid_request", "InvalidGrantCode"),
-        Refusal::RefreshInvalid => oauth_error(StatusCode::BAD_REQUEST, "invalid_grant", "InvalidRefreshToken"),
-        Refusal::Denied(denial) => denied(denial),
-    }
-}
-
-/// 401 `invalid_client`.
-pub(crate) fn invalid_client() -> Response {
-    let answer = oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", "InvalidClient");
-    with(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"portcullis\", charset=\"UTF-8\""))
-}
-
-/// A body that an operation that speaks JSON cannot read.
-pub(crate) fn unreadable(why: Unreadable) -> Response {
-    match why {
-        Unreadable::MediaType => api_error(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "UnsupportedMediaType",
-            "The body must be uncompressed JSON in UTF-8.",
-        ),
-        Unreadable::TooLarge => api_error(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge", "The body is too large."),
-        Unreadable::Malformed => invalid_input("The body must be one JSON object without repeated members."),
-    }
-}
-
-/// A body that an operation that speaks OAuth cannot read.
-pub(crate) fn unreadable_by_oauth(why: Unreadable) -> Response {
-    let (status, description) = match why {
-        Unreadable::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
-        Unreadable::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge"),
-        Unreadable::Malformed => (StatusCode::BAD_REQUEST, "MalformedRequest"),
-    };
-    oauth_error(status, "invalid_request", description)
-}
-
 /// What the token service cannot do now, or for this caller.
-pub(crate) fn denied(denial: &Denial) -> Response {
+fn denied(denial: &Denial) -> Response {
     match denial {
         Denial::Locked(wait) | Denial::LimitReached(wait) => {
             let message = "There were too many requests. Please try again later.";

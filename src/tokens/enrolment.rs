@@ -50,7 +50,7 @@ pub enum ClientRefused {
 }
 
 /// The longest password, in bytes. Longer ones are refused before they cost anything.
-pub(crate) const PASSWORD_MAX: usize = 1024;
+pub const PASSWORD_MAX: usize = 1024;
 
 impl TokenService {
     /// Makes an account.
@@ -132,10 +132,8 @@ impl TokenService {
         let secret = mint::client_secret(self.entropy());
         let mac = self.keyring.client_secret(&new.id, &secret);
         let added = self.store.add_client(new, mac, self.now().wall).await;
-        match added.map_err(|fault| ClientRefused::Denied(fault.into()))? {
-            true => Ok(secret),
-            false => Err(ClientRefused::Exists),
-        }
+        let added = added.map_err(|fault| ClientRefused::Denied(fault.into()))?;
+        if added { Ok(secret) } else { Err(ClientRefused::Exists) }
     }
 
     /// Every client.
@@ -154,10 +152,8 @@ impl TokenService {
     pub async fn rotate_client(&self, id: &str) -> Result<Secret, ClientRefused> {
         let secret = mint::client_secret(self.entropy());
         let rotated = self.store.rotate_client(id, self.keyring.client_secret(id, &secret), self.now().wall).await;
-        match rotated.map_err(|fault| ClientRefused::Denied(fault.into()))? {
-            true => Ok(secret),
-            false => Err(ClientRefused::Unknown),
-        }
+        let rotated = rotated.map_err(|fault| ClientRefused::Denied(fault.into()))?;
+        if rotated { Ok(secret) } else { Err(ClientRefused::Unknown) }
     }
 
     /// The client that presents this secret. A client that does not exist costs the same comparison.

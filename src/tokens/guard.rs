@@ -159,7 +159,8 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if self.open {
-            drop(self.guard.settle(self.subject, Ending::Abandoned, self.now));
+            // An abandoned attempt changes no count, so there is nothing to write down.
+            let _unchanged = self.guard.settle(self.subject, Ending::Abandoned, self.now);
         }
     }
 }
@@ -187,5 +188,81 @@ impl Table {
         if let Some(account) = subject.account {
             self.accounts.remove(&account);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Tick, Timestamp};
+
+    const NOW: Now = Now { wall: Timestamp::from_secs(1_000), tick: Tick::from_millis(5) };
+
+    fn guard() -> Guard {
+        Guard::new(LockRule::new(5, Duration::from_mins(30)), Vec::new(), NOW)
+    }
+
+    fn account(id: i64) -> Subject {
+        Subject { key: Mac([0; 32]), account: Some(AccountId(id)) }
+    }
+
+    fn nobody(number: usize) -> Subject {
+        let mut key = [1; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        Subject { key: Mac(key), account: None }
+    }
+
+    async fn fail(guard: &Guard, subject: Subject) -> Option<AttemptRow> {
+        guard.begin(subject, NOW).await.unwrap().settle(Ending::Failed, NOW)
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_is_dropped_is_given_back() {
+        let guard = guard();
+        for _ in 0..20 {
+            drop(guard.begin(account(1), NOW).await.unwrap());
+        }
+        assert!(guard.table().accounts.is_empty(), "and its account takes no room");
+    }
+
+    #[tokio::test]
+    async fn when_all_attempts_are_in_flight_the_next_waits_for_one_to_settle() {
+        let guard = guard();
+        let mut held = Vec::new();
+        for _ in 0..5 {
+            held.push(guard.begin(account(1), NOW).await.unwrap());
+        }
+        let mut waiting = Box::pin(guard.begin(account(1), NOW));
+        tokio::select! { biased; _ = &mut waiting => panic!("there was none left"), () = async {} => {} }
+        assert!(held.pop().unwrap().settle(Ending::Succeeded, NOW).is_none());
+        assert!(waiting.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_failure_that_locks_is_written_down_with_the_end_of_the_lock() {
+        let guard = guard();
+        for failed in 1..5 {
+            let row = fail(&guard, account(1)).await.unwrap();
+            assert_eq!((row.failed, row.locked_until), (failed, None));
+        }
+        let row = fail(&guard, account(1)).await.unwrap();
+        assert_eq!((row.failed, row.locked_until), (5, Some(Timestamp::from_secs(1_000 + 1_800))));
+        assert_eq!(guard.begin(account(1), NOW).await.unwrap_err(), Denial::Locked(Duration::from_mins(30)));
+        assert_eq!(guard.check(account(1), NOW), Err(Denial::Locked(Duration::from_mins(30))));
+        assert!(guard.begin(account(2), NOW).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_nobodies_takes_bounded_room_and_unlocks_no_account() {
+        let guard = guard();
+        for _ in 0..5 {
+            assert!(fail(&guard, account(1)).await.is_some());
+        }
+        for number in 0..NOBODIES + 10 {
+            drop(guard.begin(nobody(number), NOW).await.unwrap());
+        }
+        assert_eq!(guard.table().nobodies.len(), NOBODIES);
+        assert_eq!(guard.table().order.len(), NOBODIES);
+        assert!(guard.begin(account(1), NOW).await.is_err());
     }
 }

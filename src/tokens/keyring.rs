@@ -21,7 +21,7 @@ use crate::tokens::identifier::Identifier;
 use crate::tokens::store::ChallengeId;
 
 /// An HMAC-SHA256 under the server key. Compared in constant time; `Debug` prints nothing of it.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct Mac(pub [u8; 32]);
 
 impl PartialEq for Mac {
@@ -188,4 +188,67 @@ fn thirty_two(bytes: &[u8]) -> [u8; 32] {
         *to = *from;
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::identifier::{EmailAddress, PhoneNumber};
+
+    #[derive(Debug)]
+    struct Nines;
+
+    impl Entropy for Nines {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(9);
+        }
+    }
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_sha_256_of_the_token() {
+        // FIPS 180-4, example for "abc".
+        let expected = [0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae, 0x22, 0x23];
+        assert_eq!(fingerprint("abc").0[..16], expected);
+    }
+
+    #[test]
+    fn a_mac_depends_on_the_key_the_purpose_and_where_its_parts_end() {
+        let keyring = Keyring::new(&[1; 32]);
+        let known = keyring.client_secret("ab", &secret("c"));
+        assert_eq!(known, keyring.client_secret("ab", &secret("c")));
+        assert_ne!(known, keyring.client_secret("a", &secret("bc")));
+        assert_ne!(known, Keyring::new(&[2; 32]).client_secret("ab", &secret("c")));
+        assert_ne!(keyring.one_time_code(ChallengeId([1; 16]), "1"), keyring.one_time_code(ChallengeId([2; 16]), "1"));
+    }
+
+    #[test]
+    fn an_account_is_counted_by_its_number_whatever_it_is_called_by() {
+        let keyring = Keyring::new(&[1; 32]);
+        let (phone, email) = (PhoneNumber::parse("+40711111298").unwrap(), EmailAddress::parse("a@b.c").unwrap());
+        let (phone, email) = (Identifier::Phone(&phone), Identifier::Email(&email));
+        let account = Some(AccountId(7));
+        assert_eq!(keyring.attempts_of(account, phone), keyring.attempts_of(account, email));
+        assert_ne!(keyring.attempts_of(None, phone), keyring.attempts_of(None, email));
+        assert_ne!(keyring.attempts_of(account, phone), keyring.attempts_of(Some(AccountId(8)), phone));
+    }
+
+    #[test]
+    fn only_the_holder_of_the_token_opens_what_was_sealed_for_it() {
+        let mut sealed = seal(&secret("token"), "next pair", &Nines).unwrap();
+        assert_eq!(unseal(&secret("token"), &sealed), Some(secret("next pair")));
+        assert_eq!(unseal(&secret("other"), &sealed), None);
+        assert_eq!(unseal(&secret("token"), &sealed[..11]), None);
+        *sealed.last_mut().unwrap() ^= 1;
+        assert_eq!(unseal(&secret("token"), &sealed), None);
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let keyring = Keyring::new(&[1; 32]);
+        assert_eq!(format!("{keyring:?} {:?}", keyring.check()), "Keyring(…) Mac(…)");
+    }
 }

@@ -40,10 +40,10 @@ mod verification;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use enrolment::{AccountRefused, ClientRefused};
+pub use enrolment::{AccountRefused, ClientRefused, PASSWORD_MAX};
 pub use grants::TokenPair;
 pub use sign_in::{IssuedCode, SignIn};
-pub use verification::{Verification, is_one_time_code};
+pub use verification::{Verification, is_one_time_code, is_proof};
 
 /// What the token service is told once, when it starts.
 #[derive(Clone, Debug)]

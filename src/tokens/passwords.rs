@@ -12,7 +12,7 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::model::{Denial, Entropy, ErrorId, Secret};
+use crate::model::{Denial, Entropy, Secret};
 use crate::plan::Hashing;
 use crate::tokens::mint;
 use crate::tokens::store::PasswordHash;
@@ -46,7 +46,7 @@ pub(crate) enum Verdict {
 }
 
 /// The right to hash; held until the hash is done, even if nobody waits for it any more.
-type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+pub(in crate::tokens) type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Passwords {
     /// Hashes at this cost.
@@ -91,7 +91,7 @@ impl Passwords {
     /// Hashes a new password at today's cost.
     ///
     /// # Errors
-    /// `Overloaded` if too many wait; `Internal` if the primitive fails.
+    /// `Overloaded` if too many wait, or there is no memory for a hash.
     pub(crate) async fn hash(&self, password: &Secret, entropy: &dyn Entropy) -> Result<PasswordHash, Denial> {
         let turn = self.turn().await?;
         let (argon2, password, salt) = (self.argon2.clone(), password.clone(), mint::bytes(entropy));
@@ -102,7 +102,7 @@ impl Passwords {
         });
         hashed.await.map_err(|_| overloaded())?.map_err(|error| {
             tracing::error!(%error, "a password could not be hashed");
-            Denial::Internal(ErrorId(0))
+            overloaded()
         })
     }
 
@@ -111,7 +111,11 @@ impl Passwords {
         self.computed.load(Ordering::Relaxed)
     }
 
-    async fn turn(&self) -> Result<Turn, Denial> {
+    /// Waits for the right to hash.
+    ///
+    /// # Errors
+    /// `Overloaded` if too many wait.
+    pub(in crate::tokens) async fn turn(&self) -> Result<Turn, Denial> {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| overloaded())?;
         let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| overloaded())?;
         Ok((admitted, running))

@@ -13,7 +13,7 @@ use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::passwords::Verdict;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Authentication, CodeRule};
-use crate::tokens::store::{Enrolled, PasswordReplacement, SignInStep};
+use crate::tokens::store::{ChallengeKind, Enrolled, PasswordReplacement, SignInStep, StoreFault};
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
 
@@ -67,6 +67,7 @@ impl TokenService {
         let account = tried.proven.as_ref().map(|account| account.id);
         let step = SignInStep {
             account,
+            kind: ChallengeKind::Phone,
             destination: self.keyring.destination(identifier),
             // What is no UUID is the fingerprint of nothing, and takes the same way to its refusal.
             proof: proof_fingerprint(request.proof.expose()).unwrap_or(Fingerprint([0; 32])),
@@ -81,7 +82,10 @@ impl TokenService {
             self.settle(tried.attempt, Ending::Failed).await?;
             return Err(Refusal::ProofWrong);
         };
-        self.settle(tried.attempt, Ending::Succeeded).await?;
+        // The code is issued. That a failure before it may be remembered after a restart does not undo that.
+        if let Err(fault) = self.settle(tried.attempt, Ending::Succeeded).await {
+            tracing::warn!(%fault, "a success was not written down; failures before it may count again after a restart");
+        }
         self.renew_hash(tried.proven, tried.verdict, request.password).await;
         Ok(IssuedCode { code: code.text, expires, account })
     }
@@ -100,7 +104,7 @@ impl TokenService {
     }
 
     /// Settles an attempt, and writes down what must survive a restart before anybody hears the outcome.
-    async fn settle(&self, attempt: Attempt<'_>, ending: Ending) -> Result<(), Refusal> {
+    async fn settle(&self, attempt: Attempt<'_>, ending: Ending) -> Result<(), StoreFault> {
         let now = self.now();
         if let Some(row) = attempt.settle(ending, now) {
             self.store.record_attempts(row, now.wall).await?;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use crate::model::{Denial, Secret, Timestamp};
 use crate::store::cuts::Fingerprint;
+use crate::tokens::account::AccountStatus;
 use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{Identifier, PhoneNumber};
+use crate::tokens::keyring::fingerprint;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::VerificationRule;
-use crate::tokens::store::{Answer, ChallengeId, ChallengeRow, Enrolled, Opening};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, Opening};
 use crate::tokens::{TokenService, mint};
 
 /// A code that was sent, or seems to have been.
@@ -39,6 +41,7 @@ impl TokenService {
         let now = self.now().wall;
         let challenge = ChallengeRow {
             id,
+            kind: ChallengeKind::Phone,
             destination: self.keyring.destination(identifier),
             account: account.as_ref().map(|account| account.id),
             code: self.keyring.one_time_code(id, code.expose()),
@@ -53,7 +56,7 @@ impl TokenService {
         match self.store.open_challenge(challenge).await? {
             Opening::TooSoon(wait) => Err(Denial::LimitReached(wait).into()),
             Opening::Opened => {
-                if account.is_some() {
+                if account.is_some_and(|account| account.status == AccountStatus::Active) {
                     self.send(phone, code, language);
                 }
                 Ok(Verification { expires })
@@ -70,7 +73,7 @@ impl TokenService {
         let account = self.store.enrolled(identifier).await?;
         let now = self.now();
         self.guard.check(self.subject(account.as_ref(), identifier), now)?;
-        let open = self.store.open_challenge_of(self.keyring.destination(identifier), now.wall).await?;
+        let open = self.store.open_challenge_of(ChallengeKind::Phone, self.keyring.destination(identifier), now.wall).await?;
         let challenge = open.ok_or(Refusal::ProofWrong)?;
         let proof = mint::token(rule.format, self.entropy());
         let answer = Answer {
@@ -118,8 +121,14 @@ pub fn is_one_time_code(text: &str) -> bool {
     text.len() == 6 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The fingerprint of a proof as it was presented. Proofs are UUIDs, which have more than one spelling.
-pub(crate) fn proof_fingerprint(text: &str) -> Option<Fingerprint> {
+/// Whether a text has the form of a proof: a UUID with its hyphens, in either case.
+#[must_use]
+pub fn is_proof(text: &str) -> bool {
+    proof_fingerprint(text).is_some()
+}
+
+/// The fingerprint of a proof as it was presented. A UUID has two spellings; it is kept in lower case.
+pub(in crate::tokens) fn proof_fingerprint(text: &str) -> Option<Fingerprint> {
     let uuid = uuid::Uuid::try_parse(text).ok().filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)?;
-    Some(crate::tokens::keyring::fingerprint(&uuid.hyphenated().to_string()))
+    Some(fingerprint(&uuid.hyphenated().to_string()))
 }

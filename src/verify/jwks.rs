@@ -136,7 +136,7 @@ impl Published {
         let at = self.clock.now().tick;
         let result = fetched.as_ref().map(drop).map_err(|reason| *reason);
         if let Err(reason) = result {
-            tracing::warn!(url = %self.url, %reason, "cannot fetch an issuer's keys");
+            tracing::warn!(host = self.url.host(), %reason, "cannot fetch an issuer's keys");
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.attempts += 1;

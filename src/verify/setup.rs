@@ -139,7 +139,9 @@ fn known_issuer(issuer: &Issuer, setup: &Setup<'_>, claims: &Arc<BTreeSet<Box<st
         }
         IssuerKind::Jwt(plan) => {
             let keys = KeyRing::new(&plan.keys, Arc::clone(&setup.clock))?;
-            (Takes::JwtsOf(plan.issuer.clone()), signed(plan), Box::new(Signer::new(plan, reader, keys)))
+            let terms = signed(plan);
+            let signer = Signer::new(plan, terms.leeway, reader, keys);
+            (Takes::JwtsOf(plan.issuer.clone()), terms, Box::new(signer))
         }
     };
     let flights = Flights::new(Flights::MOST);
@@ -151,8 +153,16 @@ fn remote(plan: &Introspection) -> Terms {
 }
 
 fn signed(plan: &Jwt) -> Terms {
-    Terms { ageing: Ageing::SelfContained, lifetime: plan.cache_ttl, negative_lifetime: plan.negative_ttl, leeway: plan.leeway }
+    Terms {
+        ageing: Ageing::SelfContained,
+        lifetime: plan.cache_ttl,
+        negative_lifetime: plan.negative_ttl,
+        leeway: plan.leeway.min(LONGEST_LEEWAY),
+    }
 }
+
+/// However far clocks may differ by configuration, a token is not good for longer than this after its end.
+const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
 
 /// Short although revocations are published here: asking costs no socket, and is how the service learns that a token whose
 /// life depends on its use is being used.

@@ -346,6 +346,21 @@ async fn a_source_pays_for_unknown_tokens_and_never_for_known_ones() {
     assert_eq!(strict.passes("bad-3").await, Err(INVALID));
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_answer_to_another_ones_question_pays_nothing() {
+    let script = Script::slow(millis(50));
+    script.says("good", Ok(Some(facts())));
+    let limits = CacheLimits { misses_per_second: 1, miss_burst: 1, ..LIMITS };
+    let bench = Arc::new(Bench::with(vec![remote(0, &script)], &limits));
+    let mut uses = JoinSet::new();
+    for _ in 0..20 {
+        let bench = Arc::clone(&bench);
+        uses.spawn(async move { bench.passes("good").await });
+    }
+    assert_eq!(uses.join_all().await, vec![Ok(()); 20]);
+    assert_eq!(bench.passes("bad").await, Err(Denial::LimitReached(SECOND)));
+}
+
 #[tokio::test]
 async fn issuers_are_asked_in_order_until_one_vouches_for_the_token() {
     let (first, second) = (Arc::new(Script::default()), Arc::new(Script::default()));

@@ -65,8 +65,13 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
 
     /// Opens a challenge and voids the one before it.
     async fn open_challenge(&self, challenge: ChallengeRow) -> Result<Opening, StoreFault>;
-    /// The challenge that a code for this destination would answer.
-    async fn open_challenge_of(&self, destination: Mac, now: Timestamp) -> Result<Option<ChallengeId>, StoreFault>;
+    /// The challenge of this kind that a code for this destination would answer.
+    async fn open_challenge_of(
+        &self,
+        kind: ChallengeKind,
+        destination: Mac,
+        now: Timestamp,
+    ) -> Result<Option<ChallengeId>, StoreFault>;
     /// Counts a try and, if the code is right, exchanges the challenge for a proof. False if it is not, or not any more.
     async fn answer_challenge(&self, answer: Answer) -> Result<bool, StoreFault>;
 
@@ -167,11 +172,30 @@ pub struct AttemptRow {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChallengeId(pub [u8; 16]);
 
+/// What a challenge is for. A code for one purpose answers no other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChallengeKind {
+    /// To prove a phone number before a sign-in.
+    Phone,
+}
+
+impl ChallengeKind {
+    /// Its name in the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Phone => "phone",
+        }
+    }
+}
+
 /// A challenge to be opened.
 #[derive(Clone, Debug)]
 pub struct ChallengeRow {
     /// Its name.
     pub id: ChallengeId,
+    /// What it is for.
+    pub kind: ChallengeKind,
     /// Where the code is sent.
     pub destination: Mac,
     /// Whose destination it is; of those that are nobody's, only so many are kept.
@@ -217,6 +241,7 @@ pub struct Answer {
 #[expect(missing_docs, reason = "named by what they are")]
 pub struct SignInStep {
     pub account: Option<AccountId>,
+    pub kind: ChallengeKind,
     pub destination: Mac,
     pub proof: Fingerprint,
     pub client: Box<str>,

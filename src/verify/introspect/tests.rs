@@ -208,6 +208,7 @@ async fn a_body_that_never_ends_is_given_up_too() {
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await;
         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"active\"";
         tokio::io::AsyncWriteExt::write_all(&mut stream, head).await.unwrap();
         std::future::pending::<()>().await;

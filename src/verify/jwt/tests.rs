@@ -40,7 +40,7 @@ fn issuer() -> Jwt {
 fn signer(plan: &Jwt, keys: &[Value]) -> Signer {
     let reader = FactsReader { issuer: IssuerId(1), claims: Arc::default() };
     let keys = KeySet::from_jwks(jwks(keys).as_bytes()).unwrap();
-    Signer::new(plan, reader, KeyRing::Fixed(Arc::new(keys)))
+    Signer::new(plan, plan.leeway, reader, KeyRing::Fixed(Arc::new(keys)))
 }
 
 fn claims() -> Value {

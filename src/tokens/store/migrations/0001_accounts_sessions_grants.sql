@@ -50,7 +50,7 @@ CREATE INDEX attempt_by_touched ON attempt (touched);
 -- A one-time code that was sent, and the proof it was exchanged for.
 CREATE TABLE challenge (
     id              BLOB PRIMARY KEY,
-    kind            TEXT NOT NULL CHECK (kind IN ('phone')),
+    kind            TEXT NOT NULL,
     destination_mac BLOB NOT NULL,
     account_id      INTEGER REFERENCES account (id),
     code_mac        BLOB NOT NULL,

@@ -26,7 +26,7 @@ const DELETIONS: [&str; 7] = [
     "DELETE FROM attempt WHERE subject_mac IN (
          SELECT subject_mac FROM attempt
          WHERE touched <= :hour_ago AND (locked_until IS NULL OR locked_until <= :now)
-             AND (account_id IS NULL OR failed = 0) LIMIT :limit)",
+             AND (account_id IS NULL OR failed = 0 OR locked_until <= :now) LIMIT :limit)",
 ];
 
 pub(super) fn clean_up(db: &Connection, now: Timestamp, limit: u32) -> rusqlite::Result<usize> {

@@ -14,6 +14,8 @@ mod rows;
 mod schema;
 mod threads;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,8 +30,8 @@ use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::sqlite::threads::{Readers, Writer};
 use crate::tokens::store::{
-    AccountRow, Answer, AttemptRow, ChallengeId, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening, PasswordReplacement,
-    RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
+    AccountRow, Answer, AttemptRow, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening,
+    PasswordReplacement, RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
 };
 
 pub use schema::SCHEMA_VERSION;
@@ -52,6 +54,14 @@ pub enum OpenFault {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// The file cannot be made or written.
+    #[error("the database {path} cannot be made or written")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// A newer program has written it. Going on would mean guessing what its columns mean.
     #[error("the database {path} has schema version {found}; this program knows versions up to {SCHEMA_VERSION}")]
     TooNew {
@@ -72,6 +82,7 @@ impl SqliteStore {
     /// [`OpenFault`].
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, OpenFault> {
         let failed = |source| OpenFault::Database { path: path.to_owned(), source };
+        keep_private(path)?;
         let mut writer = connect(path).map_err(failed)?;
         if let schema::Migrated::TooNew(found) = schema::migrate(&mut writer, now).map_err(failed)? {
             return Err(OpenFault::TooNew { path: path.to_owned(), found });
@@ -88,6 +99,12 @@ impl SqliteStore {
 
 /// Two: a look-up takes some 20 µs, and more readers would only fight over the cores.
 const READERS: usize = 2;
+
+/// Makes the file for its owner only, before SQLite makes it for everybody; its side files take over its mode.
+fn keep_private(path: &Path) -> Result<(), OpenFault> {
+    let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    made.map(|_| ()).map_err(|source| OpenFault::File { path: path.to_owned(), source })
+}
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -161,8 +178,13 @@ impl TokenStore for SqliteStore {
         self.writer.step(move |db| challenges::open(db, &challenge)).await
     }
 
-    async fn open_challenge_of(&self, destination: Mac, now: Timestamp) -> Result<Option<ChallengeId>, StoreFault> {
-        self.readers.read(move |db| challenges::open_one(db, destination, now)).await
+    async fn open_challenge_of(
+        &self,
+        kind: ChallengeKind,
+        destination: Mac,
+        now: Timestamp,
+    ) -> Result<Option<ChallengeId>, StoreFault> {
+        self.readers.read(move |db| challenges::open_one(db, kind, destination, now)).await
     }
 
     async fn answer_challenge(&self, answer: Answer) -> Result<bool, StoreFault> {

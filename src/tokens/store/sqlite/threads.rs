@@ -80,7 +80,7 @@ impl Readers {
             let queue = Arc::clone(&queue);
             let work = move || {
                 while let Some(read) = next(&queue) {
-                    read(&connection)
+                    read(&connection);
                 }
             };
             threads.push(std::thread::Builder::new().name("token-reader".into()).spawn(work)?);
@@ -154,4 +154,97 @@ fn in_savepoint<T>(connection: &Connection, step: impl FnOnce(&Connection) -> ru
 fn failed(error: &rusqlite::Error) -> StoreFault {
     tracing::error!(%error, "a step of the token store failed");
     StoreFault::Failed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn writer() -> Writer {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (x INTEGER UNIQUE)").unwrap();
+        Writer::start(connection).unwrap()
+    }
+
+    fn insert(x: i64) -> impl FnOnce(&Connection) -> rusqlite::Result<()> {
+        move |db| db.execute("INSERT INTO t VALUES (?1)", [x]).map(|_| ())
+    }
+
+    async fn contents(writer: &Writer) -> Vec<i64> {
+        let read = |db: &Connection| db.prepare("SELECT x FROM t ORDER BY x")?.query_map([], |row| row.get(0))?.collect();
+        writer.step(read).await.unwrap()
+    }
+
+    /// Keeps the writer busy until the sender is dropped.
+    fn occupy(writer: &Writer) -> mpsc::Sender<()> {
+        let (free, wait) = mpsc::channel::<()>();
+        let (started, start) = mpsc::channel::<()>();
+        let step = Box::new(move |_: &Connection| -> Answer {
+            drop(started);
+            assert!(wait.recv().is_err());
+            Box::new(|| ())
+        });
+        enqueue(writer.steps.as_ref(), step).unwrap();
+        assert!(start.recv().is_err());
+        free
+    }
+
+    #[tokio::test]
+    async fn a_step_that_fails_leaves_nothing_and_harms_none_that_is_committed_with_it() {
+        let writer = writer();
+        let occupied = occupy(&writer);
+        let fails = |db: &Connection| {
+            db.execute("INSERT INTO t VALUES (2)", [])?;
+            db.execute("INSERT INTO t VALUES (1)", []).map(|_| ())
+        };
+        let (first, second, third) = tokio::join!(biased; writer.step(insert(1)), writer.step(fails), async {
+            let third = writer.step(insert(3));
+            drop(occupied);
+            third.await
+        });
+        assert_eq!((first, second, third), (Ok(()), Err(StoreFault::Failed), Ok(())));
+        assert_eq!(contents(&writer).await, [1, 3]);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_the_queue_is_refused_at_once() {
+        let writer = writer();
+        let occupied = occupy(&writer);
+        for _ in 0..QUEUE {
+            let step = Box::new(|_: &Connection| -> Answer { Box::new(|| ()) });
+            enqueue(writer.steps.as_ref(), step).unwrap();
+        }
+        assert_eq!(writer.step(insert(1)).await, Err(StoreFault::Full));
+        drop(occupied);
+    }
+
+    #[tokio::test]
+    async fn a_step_that_nobody_waits_for_is_done_all_the_same() {
+        let writer = writer();
+        let occupied = occupy(&writer);
+        {
+            let mut step = Box::pin(writer.step(insert(1)));
+            tokio::select! { biased; _ = &mut step => unreachable!("the writer is busy"), () = async {} => {} }
+        }
+        drop(occupied);
+        assert_eq!(contents(&writer).await, [1]);
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_fails_is_told_to_everybody_in_the_group() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA foreign_keys = ON; CREATE TABLE a (id INTEGER PRIMARY KEY);
+                 CREATE TABLE b (a INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)",
+            )
+            .unwrap();
+        let writer = Writer::start(connection).unwrap();
+        let dangling = |db: &Connection| db.execute("INSERT INTO b VALUES (7)", []).map(|_| ());
+        assert_eq!(writer.step(dangling).await, Err(StoreFault::Failed));
+        let count = |db: &Connection| db.query_row("SELECT count(*) FROM b", [], |row| row.get::<_, i64>(0));
+        assert_eq!(writer.step(count).await, Ok(0));
+    }
 }
