@@ -25,7 +25,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("admin", &["model", "rules", "tokens", "telemetry"]),
     (
         "app",
-        &["model", "rules", "config", "telemetry", "plan", "reply", "store", "tokens", "verify", "token_api", "flow", "gateway", "admin"],
+        &[
+            "model",
+            "rules",
+            "config",
+            "telemetry",
+            "plan",
+            "reply",
+            "store",
+            "tokens",
+            "verify",
+            "token_api",
+            "flow",
+            "gateway",
+            "admin",
+        ],
     ),
     ("cli", &["model", "config", "plan", "tokens", "app"]),
 ];
@@ -195,7 +209,10 @@ fn a_forbidden_import_is_found_with_its_place() {
 fn a_crate_is_known_by_its_whole_name() {
     let sql = "//! Head.\nuse rusqlite::Connection;\nuse tokio_rustls::TlsAcceptor;\n";
     assert_eq!(complaints("tokens/store/sqlite.rs", sql), [""; 0]);
-    assert_eq!(complaints("tokens/clean_up.rs", sql), ["tokens/clean_up.rs:2: `rusqlite` is named here; only tokens/store may"]);
+    assert_eq!(
+        complaints("tokens/clean_up.rs", sql),
+        ["tokens/clean_up.rs:2: `rusqlite` is named here; only tokens/store may"]
+    );
     assert_eq!(complaints("token_api/mod.rs", "//! Head.\nuse crate::tokens::Session;\n"), [""; 0]);
 }
 

@@ -33,6 +33,7 @@ fn scene(keys: &str) -> (Upstream, TokenService, Gateway) {
 #[test]
 fn no_spelling_of_a_path_leads_past_its_route() {
     let (app, _service, gateway) = scene("");
+    let mut wrong = Vec::new();
     for path in [
         "/public/../admin/x",
         "/public/./../admin/x",
@@ -108,9 +109,11 @@ fn no_spelling_of_a_path_leads_past_its_route() {
             assert_eq!(response.status, 200, "the one harmless path, so that the test can fail");
             continue;
         }
-        assert!(matches!(response.status, 400 | 401 | 404), "{path}: {response:#?}");
-        assert_dressed(&response, path);
+        if !matches!(response.status, 400 | 401 | 404) || !response.values("Server").is_empty() {
+            wrong.push((path, response.status, response.values("Server").join(",")));
+        }
     }
+    assert_eq!(wrong, [], "these were let through, or not answered in our own words");
     assert_eq!(app.count(), 1, "{:#?}", app.requests());
 }
 
@@ -189,7 +192,12 @@ fn a_credential_is_one_bearer_token_in_one_place() {
     ] {
         assert_unauthenticated(&ask(&[misplaced]), misplaced.0);
     }
-    for query in ["access_token=token-of-ada", "x=1&access_token=token-of-ada", "%61ccess_token=token-of-ada", "access%5Ftoken=token-of-ada"] {
+    for query in [
+        "access_token=token-of-ada",
+        "x=1&access_token=token-of-ada",
+        "%61ccess_token=token-of-ada",
+        "access%5Ftoken=token-of-ada",
+    ] {
         let target = format!("/admin/x?{query}");
         assert_unauthenticated(&gateway.ask(&Request::get(&target)), query);
         assert_eq!(gateway.ask(&Request::get(&target).bearer("token-of-ada")).status, 400, "{query} beside a Bearer");
@@ -348,8 +356,14 @@ fn one_source_has_its_share_of_connections_and_gets_it_back() {
 fn poisoned() -> Vec<(&'static str, Vec<u8>)> {
     let text = |text: &str| text.as_bytes().to_vec();
     vec![
-        ("a change of protocol that nobody asked for", text("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nraw")),
-        ("length and chunks", text("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")),
+        (
+            "a change of protocol that nobody asked for",
+            text("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nraw"),
+        ),
+        (
+            "length and chunks",
+            text("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        ),
         ("two lengths", text("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")),
         ("a length that is none", text("HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello")),
         ("a signed length", text("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello")),
@@ -364,6 +378,7 @@ fn poisoned() -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn an_answer_that_can_be_read_in_two_ways_is_none_and_its_connection_is_not_used_again() {
+    let mut wrong = Vec::new();
     for (what, bytes) in poisoned() {
         let closes = bytes.is_empty() || what == "half a head";
         let app = Upstream::scripted(move |request| match &*request.target {
@@ -375,12 +390,17 @@ fn an_answer_that_can_be_read_in_two_ways_is_none_and_its_connection_is_not_used
             + "[server]\nthreads = 1\n[[route]]\npath = \"/public/**\"\nupstream = \"app\"\naccess = \"public\"\n";
         let gateway = Gateway::start(&text);
         let response = gateway.ask(&Request::get("/public/poison"));
-        assert_eq!(response.status, 502, "{what}: {response:#?}");
         assert_dressed(&response, what);
+        if response.status != 502 {
+            wrong.push((what, response.status));
+        }
         let next = gateway.ask(&Request::get("/public/next"));
         assert_eq!((next.status, next.text()), (200, "fine"), "{what}");
-        assert_ne!(app.last().connection, 0, "{what}: the poisoned connection was used again");
+        if app.last().connection == 0 {
+            wrong.push((what, 0));
+        }
     }
+    assert_eq!(wrong, [], "these were passed on, or (0) the poisoned connection was used again");
 }
 
 #[test]
@@ -457,11 +477,13 @@ fn five_thousand_unknown_tokens_are_told_no_and_the_good_one_still_passes() {
     let answers = all_at_once(10, |thread, start| {
         let mut client = Client::connect(quick.address);
         start.wait();
-        (0..500).map(|number| {
-            let token = format!("{thread:08x}-0000-4000-8000-{number:012x}");
-            client.send(Request::get("/api/x").bearer(&token).bytes());
-            client.receive().status
-        }).collect::<Vec<_>>()
+        (0..500)
+            .map(|number| {
+                let token = format!("{thread:08x}-0000-4000-8000-{number:012x}");
+                client.send(Request::get("/api/x").bearer(&token).bytes());
+                client.receive().status
+            })
+            .collect::<Vec<_>>()
     });
     assert!(answers.iter().flatten().all(|status| *status == 401), "{answers:?}");
     assert_eq!(quick.get_as(&good, "/api/x").status, 200);
@@ -470,6 +492,7 @@ fn five_thousand_unknown_tokens_are_told_no_and_the_good_one_still_passes() {
 #[test]
 fn no_secret_is_printed_whatever_happens() {
     let (_app, service, gateway) = scene("[defaults]\nstyle = \"problem\"\n");
+    assert_eq!(gateway.ask(&Request::get("/public/x?token=secret-token-7")).status, 200);
     service.answer_everything(Answer::new(500, &[], "oops"));
     let mut answers = String::new();
     for request in [
@@ -478,7 +501,6 @@ fn no_secret_is_printed_whatever_happens() {
         Request::get("/admin/x").field("X-Auth-Token", "secret-token-3"),
         Request::get("/admin/x").bearer("secret-token-4").bearer("secret-token-5"),
         Request::get("/public/../x").bearer("secret-token-6"),
-        Request::get("/public/x?token=secret-token-7"),
     ] {
         answers += &format!("{:?}", gateway.ask(&request));
     }

@@ -38,7 +38,8 @@ fn only_public(app: &Upstream, keys: &str) -> String {
 }
 
 fn identity(request: &Received) -> Vec<(&str, &str)> {
-    let folded = |name: &str| name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-").starts_with("x-auth-");
+    let folded =
+        |name: &str| name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-").starts_with("x-auth-");
     let mut fields: Vec<_> = request.fields.iter().filter(|(name, _)| folded(name)).collect();
     fields.sort();
     fields.into_iter().map(|(name, value)| (&**name, &**value)).collect()
@@ -111,7 +112,9 @@ fn whatever_a_client_says_about_who_calls_is_gone_in_every_spelling() {
 fn a_connection_field_cannot_take_away_what_we_set() {
     let (app, service) = (Upstream::answering(Answer::ok("fine")), service());
     let gateway = Gateway::start(&config(&app, &service));
-    for named in ["X-Auth-Subject", "x-auth-client", "close, X-Auth-Subject", "X-Forwarded-For", "Forwarded", "X-Request-Id", "Host"] {
+    for named in
+        ["X-Auth-Subject", "x-auth-client", "close, X-Auth-Subject", "X-Forwarded-For", "Forwarded", "X-Request-Id", "Host"]
+    {
         let before = app.count();
         let response = gateway.ask(&Request::get("/api/x").bearer(TOKEN).field("Connection", named));
         if response.status == 400 {
@@ -124,7 +127,8 @@ fn a_connection_field_cannot_take_away_what_we_set() {
             seen.only(ours);
         }
     }
-    let response = gateway.ask(&Request::get("/api/x").bearer(TOKEN).field("Connection", "keep-alive, X-Hop").field("X-Hop", "one"));
+    let response =
+        gateway.ask(&Request::get("/api/x").bearer(TOKEN).field("Connection", "keep-alive, X-Hop").field("X-Hop", "one"));
     assert_eq!(response.status, 200);
     assert!(app.last().values("X-Hop").is_empty(), "what is for one hop only goes no further");
 }
@@ -185,13 +189,19 @@ fn nobody_is_believed_about_where_a_request_comes_from_unless_we_trust_them() {
     assert_eq!((seen.only("X-Forwarded-For"), seen.only("X-Forwarded-Proto")), ("127.0.0.1", "http"));
     assert_eq!(seen.only("X-Forwarded-Host"), "gateway.test");
     let forwarded = seen.only("Forwarded");
-    assert!(forwarded.contains("for=127.0.0.1") && forwarded.contains("proto=http") && !forwarded.contains("10.9.9.9"), "{forwarded}");
+    assert!(
+        forwarded.contains("for=127.0.0.1") && forwarded.contains("proto=http") && !forwarded.contains("10.9.9.9"),
+        "{forwarded}"
+    );
     assert!(seen.values("X-Forwarded-Port").is_empty() && seen.values("X-Forwarded-Prefix").is_empty());
     assert!(!format!("{seen:?}").contains("evil.example"), "{seen:#?}");
 
     let trusted = only_public(&app, "") + "[network]\ntrusted_proxies = [\"127.0.0.1/32\"]\n";
     let gateway = Gateway::start(&trusted);
-    assert_eq!(gateway.ask(&Request::get("/x").field("X-Forwarded-For", "10.9.9.9").field("X-Forwarded-Proto", "https")).status, 200);
+    assert_eq!(
+        gateway.ask(&Request::get("/x").field("X-Forwarded-For", "10.9.9.9").field("X-Forwarded-Proto", "https")).status,
+        200
+    );
     let seen = app.last();
     assert_eq!(seen.only("X-Forwarded-For"), "10.9.9.9, 127.0.0.1", "appended to what a trusted proxy says");
     assert_eq!(seen.only("X-Forwarded-Proto"), "https");
@@ -342,7 +352,9 @@ fn a_request_that_is_safe_to_repeat_survives_a_kept_connection_that_dies() {
 
 #[test]
 fn a_request_that_may_have_done_something_is_never_repeated() {
-    for request in [Request::post("/dies", "text/plain", "pay"), Request::new("POST", "/dies"), Request::new("PATCH", "/dies").body("x")] {
+    for request in
+        [Request::post("/dies", "text/plain", "pay"), Request::new("POST", "/dies"), Request::new("PATCH", "/dies").body("x")]
+    {
         let app = forgetful();
         let gateway = Gateway::start(&(only_public(&app, "") + "[server]\nthreads = 1\n"));
         assert_eq!(gateway.ask(&Request::get("/x")).status, 200);
@@ -367,7 +379,11 @@ fn servers_take_turns_and_one_that_is_not_there_is_passed_over() {
     let one = upstream("app", &[unused_address(), servers[1].address], "retries = 1") + &route;
     let gateway = Gateway::start(&one);
     for _ in 0..10 {
-        assert_eq!(gateway.ask(&Request::post("/x", "text/plain", "pay")).status, 200, "nothing was sent, so even this may be tried again");
+        assert_eq!(
+            gateway.ask(&Request::post("/x", "text/plain", "pay")).status,
+            200,
+            "nothing was sent, so even this may be tried again"
+        );
     }
     assert_eq!(servers[1].count(), 15);
 }
@@ -431,7 +447,9 @@ fn what_no_route_names_is_not_forwarded() {
 fn what_a_route_demands_of_a_token_is_checked_on_every_use() {
     let (app, service) = (Upstream::answering(Answer::ok("fine")), service());
     let demand = |path: &str, what: &str| {
-        format!("[[route]]\npath = \"{path}\"\nupstream = \"app\"\naccess = {{ bearer = {{ issuers = [\"main\"], {what} }} }}\n")
+        format!(
+            "[[route]]\npath = \"{path}\"\nupstream = \"app\"\naccess = {{ bearer = {{ issuers = [\"main\"], {what} }} }}\n"
+        )
     };
     let text = config(&app, &service)
         + &demand("/read", "scopes = [\"read\"]")
@@ -442,7 +460,8 @@ fn what_a_route_demands_of_a_token_is_checked_on_every_use() {
         + &demand("/access", "accept = [\"access\"]")
         + &demand("/strong", "acr = [\"second-factor\"], max_age = \"15m\"");
     let gateway = Gateway::start(&text);
-    for (path, expected) in [("/read", 200), ("/admin", 403), ("/ops", 200), ("/root", 403), ("/access", 200), ("/strong", 401)] {
+    for (path, expected) in [("/read", 200), ("/admin", 403), ("/ops", 200), ("/root", 403), ("/access", 200), ("/strong", 401)]
+    {
         for round in ["first", "cached"] {
             let response = gateway.get_as(TOKEN, path);
             assert_eq!(response.status, expected, "{path} {round}: {response:#?}");
@@ -521,14 +540,17 @@ fn a_connection_that_changes_its_protocol_by_agreement_is_a_tunnel() {
             text.extend(&bytes[..count]);
         }
         assert!(String::from_utf8_lossy(&text).to_lowercase().contains("x-auth-subject: ada"));
-        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: shout\r\nConnection: Upgrade\r\n\r\n").unwrap();
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
         while let Ok(count @ 1..) = stream.read(&mut bytes) {
             let loud = bytes[..count].to_ascii_uppercase();
             stream.write_all(&loud).unwrap();
         }
     });
     let gateway = Gateway::start(&config(&app, &service));
-    let upgrade = |token: &str| Request::get("/api/x").bearer(token).field("Connection", "Upgrade").field("Upgrade", "shout").bytes();
+    let upgrade = |token: &str| {
+        let request = Request::get("/api/x").bearer(token).field("Connection", "Upgrade").field("Upgrade", "websocket");
+        request.field("Sec-WebSocket-Version", "13").field("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==").bytes()
+    };
     let mut stranger = Client::connect(gateway.address);
     stranger.send(upgrade("unknown"));
     assert_eq!(stranger.receive().status, 401);

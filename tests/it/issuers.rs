@@ -208,7 +208,11 @@ fn a_jwt_with_anything_wrong_about_it_is_refused() {
     }
     assert_eq!(app.count(), 0);
     assert_eq!(gateway.get_as(&good, "/x").status, 200, "and the good one is still good");
-    assert_eq!(gateway.get_as(&with("aud", json!(["invoices", "orders"])), "/x").status, 200, "one of several audiences is enough");
+    assert_eq!(
+        gateway.get_as(&with("aud", json!(["invoices", "orders"])), "/x").status,
+        200,
+        "one of several audiences is enough"
+    );
 }
 
 #[test]
@@ -220,9 +224,8 @@ fn a_new_key_is_found_when_its_first_token_comes_and_an_old_one_serves_while_the
     keys.publish(&[&old, &new]);
     // The cooldown of fetches for unknown keys may have begun with the first one.
     until("the new key is found", || {
-        let mut claims = good_claims();
-        claims["jti"] = json!(keys.server.count());
-        gateway.get_as(&new.sign(&claims), "/x").status == 200
+        // Each signature is another token, so that none is remembered as bad.
+        gateway.get_as(&new.sign(&good_claims()), "/x").status == 200
     });
     keys.fail();
     let mut claims = good_claims();

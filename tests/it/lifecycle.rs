@@ -1,11 +1,15 @@
 //! Starting, checking and stopping: what an operator sees.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
-use crate::support::{Answer, Gateway, Quickstart, Request, Scratch, Tokens, Upstream, assert_unauthenticated, run, until, upstream};
+use crate::support::{
+    Answer, Gateway, Quickstart, Request, Scratch, Tokens, Upstream, assert_unauthenticated, run, until, upstream,
+};
 
 const GOOD: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
     [upstream.app]\nservers = [\"http://127.0.0.1:9\"]\n[[route]]\npath = \"/**\"\nupstream = \"app\"\naccess = \"public\"\n";
@@ -33,7 +37,10 @@ fn every_mistake_of_a_bad_file_is_reported_at_once_with_its_place() {
     }
     let started = run(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
     assert_eq!(started.code, Some(2), "{started:#?}");
-    assert!(started.errors.contains("hed_size") && started.errors.contains("soon") && started.errors.contains("order"), "{started:#?}");
+    assert!(
+        started.errors.contains("hed_size") && started.errors.contains("soon") && started.errors.contains("order"),
+        "{started:#?}"
+    );
 }
 
 #[test]
@@ -47,14 +54,15 @@ fn a_file_that_is_not_there_is_said_to_be_missing() {
 
 #[test]
 fn a_port_that_is_taken_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().map(|address| (TcpListener::bind(address).unwrap(), address));
-    let (_holder, address) = taken.unwrap();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap();
     let dir = Scratch::new();
     let file = dir.write("gateway.toml", &GOOD.replacen("127.0.0.1:0", &address.to_string(), 1));
     let finished = run(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
     assert!(finished.code.is_some_and(|code| code != 0), "{finished:#?}");
     assert!(finished.errors.contains(&address.to_string()), "{finished:#?}");
     assert!(!finished.errors.contains("panicked"), "{finished:#?}");
+    drop(holder);
 }
 
 #[test]
@@ -138,4 +146,99 @@ fn what_the_quick_start_writes_can_be_run_and_checked() {
     let file = quick.dir().join("gateway.toml");
     let finished = run(["check".as_ref(), file.as_os_str()]);
     assert_eq!(finished.code, Some(0), "{finished:#?}");
+}
+
+/// The configuration of a token service in this directory, which starts empty.
+fn token_service(dir: &Scratch) -> PathBuf {
+    let text = format!("environment = \"sandbox\"\n{GOOD}[token_service]\ndatabase = \"service.db\"\n[token_service.oauth]\n");
+    dir.write("gateway.toml", &text)
+}
+
+#[track_caller]
+fn succeed(arguments: &[&str], config: &Path) -> String {
+    let finished = run(arguments.iter().map(AsRef::as_ref).chain(["--config".as_ref(), config.as_os_str()]));
+    assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:#?}");
+    finished.output
+}
+
+#[track_caller]
+fn secret_of(output: &str) -> String {
+    output.trim_end().rsplit_once(": ").expect("a secret, shown once").1.to_owned()
+}
+
+#[test]
+fn accounts_are_added_listed_and_disabled_by_hand() {
+    let dir = Scratch::new();
+    let config = token_service(&dir);
+    let added = succeed(&["account", "add", "--email", "ada@example.com", "--phone", "+40711111298"], &config);
+    assert!(added.contains("ada@example.com") && secret_of(&added).len() >= 16, "{added}");
+    let listed = succeed(&["account", "list"], &config);
+    assert!(listed.contains("ada@example.com") && listed.contains("+40711111298") && listed.contains("active"), "{listed}");
+    assert!(!listed.contains(&secret_of(&added)), "a password is shown once");
+
+    let twice = run(["account", "add", "--email", "ADA@example.com", "--config"]
+        .map(OsStr::new)
+        .into_iter()
+        .chain([config.as_os_str()]));
+    assert!(twice.code.is_some_and(|code| code != 0), "{twice:#?}");
+    let database = std::fs::read(dir.path().join("service.db")).unwrap();
+    let password = secret_of(&added);
+    assert!(!database.windows(password.len()).any(|window| window == password.as_bytes()), "a password is nowhere in clear");
+
+    succeed(&["account", "disable", "ada@example.com"], &config);
+    let listed = succeed(&["account", "list"], &config);
+    assert!(listed.contains("disabled"), "{listed}");
+    let unknown =
+        run(["account", "disable", "bob@example.com", "--config"].map(OsStr::new).into_iter().chain([config.as_os_str()]));
+    assert!(unknown.code.is_some_and(|code| code != 0) && unknown.errors.contains("bob@example.com"), "{unknown:#?}");
+}
+
+#[test]
+fn a_disabled_account_loses_its_sessions_and_cannot_sign_in() {
+    let quick = Quickstart::start();
+    let tokens = quick.tokens();
+    let body = quick.sign_in_body();
+    let config = quick.dir().join("gateway.toml");
+    succeed(&["account", "disable", quick.value("ACCOUNT_EMAIL")], &config);
+    assert_unauthenticated(&quick.sign_in(&body), "a disabled account");
+    assert_eq!(quick.token(&quick.renewal(&tokens.refresh)).status, 400);
+    assert_eq!(quick.introspect(&tokens.access).text(), "{\"active\":false}");
+}
+
+#[test]
+fn clients_are_added_and_get_new_secrets_by_hand() {
+    let quick = Quickstart::start();
+    let config = quick.dir().join("gateway.toml");
+    let uri = "https://shop.example/callback";
+    let first = secret_of(&succeed(&["client", "add", "shop", "--redirect-uri", uri], &config));
+    let second = secret_of(&succeed(&["client", "rotate", "shop"], &config));
+    assert_ne!(first, second);
+    for secret in [&first, &second] {
+        let mut body = quick.sign_in_body();
+        body["clientId"] = "shop".into();
+        body["clientSecret"] = secret.as_str().into();
+        let signed_in = quick.sign_in(&body);
+        assert_eq!(signed_in.status, 200, "both secrets are good for a while: {signed_in:#?}");
+        let code = signed_in.json()["code"].as_str().unwrap().to_owned();
+        let form = |uri| {
+            [
+                ("grant_type", "authorization_code"),
+                ("code", &*code),
+                ("redirect_uri", uri),
+                ("client_id", "shop"),
+                ("client_secret", secret),
+            ]
+        };
+        assert_eq!(quick.token(&quick.redemption(&code)).status, 400, "another client's code");
+        Tokens::of(&quick.token(&form(uri)));
+    }
+    let third = secret_of(&succeed(&["client", "rotate", "shop"], &config));
+    let mut body = quick.sign_in_body();
+    body["clientId"] = "shop".into();
+    body["clientSecret"] = first.into();
+    assert_unauthenticated(&quick.sign_in(&body), "a secret that was replaced twice");
+    body = quick.sign_in_body();
+    body["clientId"] = "shop".into();
+    body["clientSecret"] = third.into();
+    assert_eq!(quick.sign_in(&body).status, 200);
 }

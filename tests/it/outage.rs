@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    Answer, Gateway, Request, Response, TokenService, Upstream, assert_dressed, issuer, unused_address, until, upstream,
+    Answer, Gateway, Request, Response, TokenService, Upstream, assert_dressed, issuer, until, unused_address, upstream,
 };
 
 /// One route of each policy. What is refused would be remembered for as long as it may be.
@@ -54,7 +54,13 @@ fn rubbish() -> Vec<(&'static str, Answer)> {
         ("no HTTP", Answer::raw("hello\r\n\r\n").and_close()),
         ("a closed connection", Answer::raw("").and_close()),
         ("ten megabytes", json(&huge)),
-        ("ten megabytes in chunks", Answer::raw(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{huge}\r\n0\r\n\r\n", huge.len()))),
+        (
+            "ten megabytes in chunks",
+            Answer::raw(format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{huge}\r\n0\r\n\r\n",
+                huge.len()
+            )),
+        ),
     ]
 }
 
@@ -134,7 +140,7 @@ fn a_token_last_seen_good_goes_on_through_an_outage_where_the_route_says_so() {
         service.answer_everything(answer);
         assert_eq!(gateway.get_as("good", "/grace/x").status, 200, "{what}");
         assert_outage(&gateway.get_as("good", "/live/x"), what);
-        assert_outage(&gateway.get_as("never seen", "/grace/x"), what);
+        assert_outage(&gateway.get_as("never-seen", "/grace/x"), what);
     }
     service.recover();
     service.revoke("good");
@@ -158,7 +164,11 @@ fn a_token_does_not_outlive_its_expiry_through_an_outage() {
 fn a_no_about_one_token_is_no_outage() {
     let (app, service) = (Upstream::answering(Answer::ok("fine")), TokenService::start());
     let gateway = Gateway::start(&config(&app, service.address()));
-    service.answer_everything(Answer::new(400, &[("Content-Type", "application/json")], "{\"error\":\"unsupported_token_type\"}"));
+    service.answer_everything(Answer::new(
+        400,
+        &[("Content-Type", "application/json")],
+        "{\"error\":\"unsupported_token_type\"}",
+    ));
     assert_eq!(gateway.get_as("odd", "/live/x").status, 401);
     service.recover();
     service.issue("good", &json!({ "sub": "ada" }));

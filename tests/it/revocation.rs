@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Answer, Client, Gateway, Quickstart, Request, TokenService, Upstream, all_at_once, issuer, until, upstream};
+use crate::support::{
+    Answer, Client, Gateway, Quickstart, Request, TokenService, Upstream, all_at_once, issuer, until, upstream,
+};
 
 /// Two routes that everybody's token passes: one that believes its cache and one that always asks, and the way out.
 fn config(app: &Upstream, service: &TokenService) -> String {
@@ -15,7 +17,9 @@ fn config(app: &Upstream, service: &TokenService) -> String {
         + &issuer("main", service.address(), "cache_ttl = \"1h\"\ndeadline = \"30s\"")
         + &format!("[[route]]\npath = \"/cached/**\"\nmax_revocation_lag = \"1h\"\n{bearer}\n")
         + &format!("[[route]]\npath = \"/live/**\"\nmax_revocation_lag = \"0s\"\n{bearer}\n")
-        + &format!("[[route]]\npath = \"/logout\"\nmethods = [\"POST\"]\nmax_revocation_lag = \"1h\"\nends = \"token\"\n{bearer}\n")
+        + &format!(
+            "[[route]]\npath = \"/logout\"\nmethods = [\"POST\"]\nmax_revocation_lag = \"1h\"\nends = \"token\"\n{bearer}\n"
+        )
 }
 
 /// An upstream whose `/logout` makes the token service forget the token that its query names.

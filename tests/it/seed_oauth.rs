@@ -17,7 +17,10 @@ fn is_uuid(value: &Value) -> bool {
     let text = value.as_str().unwrap_or_default();
     let hyphens = [8, 13, 18, 23];
     text.len() == 36
-        && text.bytes().enumerate().all(|(at, b)| if hyphens.contains(&at) { b == b'-' } else { b.is_ascii_digit() || (b'a'..=b'f').contains(&b) })
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, b)| if hyphens.contains(&at) { b == b'-' } else { b.is_ascii_digit() || (b'a'..=b'f').contains(&b) })
 }
 
 #[track_caller]
@@ -344,13 +347,14 @@ fn a_sign_in_of_the_wrong_type_or_size_is_refused_before_it_is_read() {
 #[test]
 fn five_wrong_passwords_lock_the_account_even_for_the_right_one() {
     let quick = Quickstart::start();
-    for attempt in 1..=5 {
-        let mut body = quick.sign_in_body();
+    let bodies: Vec<_> = (0..7).map(|_| quick.sign_in_body()).collect();
+    for (attempt, body) in bodies[..5].iter().enumerate() {
+        let mut body = body.clone();
         body["password"] = json!(format!("wrong {attempt}"));
         assert_unauthenticated(&quick.sign_in(&body), &format!("attempt {attempt}"));
     }
-    for _ in 0..2 {
-        let locked = quick.sign_in(&quick.sign_in_body());
+    for body in &bodies[5..] {
+        let locked = quick.sign_in(body);
         assert_api_error(&locked, 429, "TooManyRequests", "the right password during the lock");
         let wait: u64 = locked.only("Retry-After").parse().unwrap();
         assert!((1..=1800).contains(&wait), "{wait}");
@@ -394,16 +398,19 @@ fn a_success_forgets_the_failures_before_it() {
 fn an_account_that_does_not_exist_is_locked_like_one_that_does() {
     let quick = Quickstart::start();
     let phone = "+40799999999";
-    let attempt = || {
-        let mut body = quick.sign_in_body();
-        body["phoneNumber"] = json!(phone);
-        body["mfaToken"] = json!(quick.mfa_token(phone));
+    let mut body = quick.sign_in_body();
+    body["phoneNumber"] = json!(phone);
+    let second_factors: Vec<_> = (0..6).map(|_| quick.mfa_token(phone)).collect();
+    let mut attempt = |second_factor: &str| {
+        body["mfaToken"] = json!(second_factor);
         quick.sign_in(&body)
     };
-    for number in 1..=5 {
-        assert_unauthenticated(&attempt(), &format!("attempt {number}"));
+    for (number, second_factor) in second_factors[..5].iter().enumerate() {
+        assert_unauthenticated(&attempt(second_factor), &format!("attempt {number}"));
     }
-    assert_api_error(&attempt(), 429, "TooManyRequests", "attempt 6");
+    let locked = attempt(&second_factors[5]);
+    assert_api_error(&locked, 429, "TooManyRequests", "the sixth attempt");
+    locked.only("Retry-After");
 }
 
 #[test]
@@ -433,7 +440,8 @@ fn a_verification_code_is_used_once() {
 fn asking_for_a_code_does_not_tell_who_has_an_account() {
     let quick = Quickstart::start();
     let (known, unknown) = (quick.request_code(quick.value("ACCOUNT_PHONE")), quick.request_code("+40788888888"));
-    assert_eq!((known.status, &known.body), (unknown.status, &unknown.body));
+    assert_eq!((known.status, keys(&known.json())), (unknown.status, keys(&unknown.json())));
+    assert_eq!(known.body.len(), unknown.body.len());
 }
 
 #[test]
@@ -465,7 +473,7 @@ fn a_client_proves_itself_in_the_body_or_by_basic_but_not_by_both() {
     assert!(refused.only("WWW-Authenticate").starts_with("Basic"), "{refused:#?}");
     let both = quick.ask(&Request::form("/v2/oauth/token", &form).field("Authorization", &basic(secret)));
     assert!(matches!(both.status, 400 | 401), "{both:#?}");
-    assert_oauth_error(&quick.token(&form[..3]), 401, "invalid_client", None, "no client at all");
+    assert_oauth_error(&quick.token(&form[..3]), 400, "invalid_request", None, "no client at all");
     assert_token_answer(&quick.ask(&by_basic.field("Authorization", &basic(secret))));
 }
 

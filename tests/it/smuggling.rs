@@ -58,7 +58,10 @@ fn ambiguous_heads() -> Vec<(&'static str, Vec<u8>)> {
         ("a name that begins with a space", te(" Transfer-Encoding: chunked\r\n")),
         ("a bare CR before the coding", te("X: y\rTransfer-Encoding: chunked\r\n")),
         ("a bare LF before the coding", te("X: y\nTransfer-Encoding: chunked\r\n")),
-        ("chunks in HTTP/1.0", format!("POST /public/x HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{PRIZE}").into()),
+        (
+            "chunks in HTTP/1.0",
+            format!("POST /public/x HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{PRIZE}").into(),
+        ),
         ("a folded field", get("Host: h\r\nX: a\r\n b\r\n")),
         ("a fold before the first field", b"GET /public/x HTTP/1.1\r\n Host: h\r\nHost: h\r\n\r\n".to_vec()),
         ("a NUL in a value", get("Host: h\r\nX: a\0b\r\n")),
@@ -192,7 +195,8 @@ fn a_broken_body_is_found_wherever_the_bytes_are_cut() {
 fn good_messages_pass_wherever_the_bytes_are_cut() {
     let app = Upstream::scripted(|request| Answer::ok(&request.body));
     let gateway = gateway(&app);
-    let chunked = "POST /public/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+    let chunked =
+        "POST /public/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
     let sized = "POST /public/x HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\nhello world";
     for message in [chunked, sized] {
         for cut in 1..message.len() {

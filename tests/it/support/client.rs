@@ -122,7 +122,11 @@ impl Client {
             }
             if !self.read_more()? {
                 let nothing = self.inbox.is_empty();
-                return Err(if nothing { Silence::Closed } else { broken("cut off head", &String::from_utf8_lossy(&self.inbox)) });
+                return Err(if nothing {
+                    Silence::Closed
+                } else {
+                    broken("cut off head", &String::from_utf8_lossy(&self.inbox))
+                });
             }
         };
         let head = self.take(end)?;
@@ -259,7 +263,11 @@ pub(crate) struct Request {
 impl Request {
     /// A request by this method for this target, with a Host.
     pub(crate) fn new(method: &str, target: &str) -> Self {
-        Self { method: method.to_owned(), head: format!("{method} {target} HTTP/1.1\r\nHost: gateway.test\r\n"), body: Vec::new() }
+        Self {
+            method: method.to_owned(),
+            head: format!("{method} {target} HTTP/1.1\r\nHost: gateway.test\r\n"),
+            body: Vec::new(),
+        }
     }
 
     /// A GET.

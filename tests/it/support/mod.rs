@@ -65,7 +65,14 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
 pub(crate) fn all_at_once<T: Send>(threads: usize, work: impl Fn(usize, &Barrier) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(threads);
     thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|index| scope.spawn({ let (work, start) = (&work, &start); move || work(index, start) })).collect();
+        let running: Vec<_> = (0..threads)
+            .map(|index| {
+                scope.spawn({
+                    let (work, start) = (&work, &start);
+                    move || work(index, start)
+                })
+            })
+            .collect();
         running.into_iter().map(|thread| thread.join().expect("a thread of the test failed")).collect()
     })
 }

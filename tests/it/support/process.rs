@@ -64,9 +64,10 @@ impl Process {
             let ended = self.child.try_wait().unwrap();
             // Looked at after asking whether the process has ended: then nothing is still to come.
             let text = self.output.text.lock().unwrap();
-            found = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).find_map(|line| {
-                line.trim_end().strip_prefix(prefix).map(str::to_owned)
-            });
+            found = text
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'))
+                .find_map(|line| line.trim_end().strip_prefix(prefix).map(str::to_owned));
             drop(text);
             if let (None, Some(status)) = (&found, ended) {
                 panic!("ended with {status} before it printed `{prefix}…`\n{}", self.printed());

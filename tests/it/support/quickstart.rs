@@ -173,10 +173,8 @@ impl Quickstart {
     /// Introspects a token.
     #[track_caller]
     pub(crate) fn introspect(&self, token: &str) -> Response {
-        let client = [
-            ("client_id", self.value("INTROSPECT_CLIENT_ID")),
-            ("client_secret", self.value("INTROSPECT_CLIENT_SECRET")),
-        ];
+        let client =
+            [("client_id", self.value("INTROSPECT_CLIENT_ID")), ("client_secret", self.value("INTROSPECT_CLIENT_SECRET"))];
         self.ask(&Request::form("/oauth2/introspect", &[("token", token), client[0], client[1]]))
     }
 }
@@ -198,9 +196,10 @@ fn variables(text: &str) -> HashMap<String, String> {
     lines
         .map(|line| {
             let (name, value) = line.split_once('=').unwrap_or_else(|| panic!("no assignment: {line}"));
-            let unquoted = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).or_else(|| {
-                value.strip_prefix('"').and_then(|value| value.strip_suffix('"'))
-            });
+            let unquoted = value
+                .strip_prefix('\'')
+                .and_then(|value| value.strip_suffix('\''))
+                .or_else(|| value.strip_prefix('"').and_then(|value| value.strip_suffix('"')));
             (name.to_owned(), unquoted.unwrap_or(value).to_owned())
         })
         .collect()

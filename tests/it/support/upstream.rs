@@ -197,6 +197,9 @@ impl Wire<'_> {
             fields.push((name.to_owned(), value.trim().to_owned()));
         }
         let mut request = Received { method, target, fields, body: Vec::new(), connection };
+        if !request.values("Expect").is_empty() {
+            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+        }
         if request.values("Transfer-Encoding") == ["chunked"] {
             request.body = self.chunks()?;
         } else if let [length] = request.values("Content-Length").as_slice() {
