@@ -3,7 +3,7 @@
 //! Reads the sources as text, line by line; needs nothing built. A single crate has no layers that the compiler enforces, so
 //! this test is what stands in their place. Tests inside the sources may import what they like.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -30,91 +30,90 @@ fn scene(keys: &str) -> (Upstream, TokenService, Gateway) {
     (app, service, gateway)
 }
 
+/// Paths that are not what they seem, or that nobody may have.
+const CROOKED_PATHS: &[&str] = &[
+    "/public/../admin/x",
+    "/public/./../admin/x",
+    "/public/..",
+    "/public/.",
+    "/./admin/x",
+    "/../admin/x",
+    "//admin/x",
+    "/public//admin/x",
+    "///admin/x",
+    "/public/%2e%2e/admin/x",
+    "/public/%2E%2E/admin/x",
+    "/public/.%2e/admin/x",
+    "/public/%2e./admin/x",
+    "/public/%2e",
+    "/public/..%2fadmin/x",
+    "/public/..%2Fadmin/x",
+    "/public%2f..%2fadmin/x",
+    "/public/%2fadmin/x",
+    "/admin%2fx",
+    "/public/..\\admin\\x",
+    "/public/..%5cadmin%5cx",
+    "/public\\..\\admin",
+    "/public/%5c../admin",
+    "/public/..;/admin/x",
+    "/public/;/../admin/x",
+    "/public/;x=y/admin",
+    "/public/..%3b/admin/x",
+    "/public/%3b/admin",
+    "/public/%252e%252e/admin/x",
+    "/public/%252fadmin",
+    "/public/%25%32%65",
+    "/public/%c0%ae%c0%ae/admin/x",
+    "/public/%e0%80%ae%e0%80%ae/admin",
+    "/public/%u002e%u002e/admin",
+    "/public/%uff0e%uff0e/admin",
+    "/public/%00/../admin",
+    "/public/x%00",
+    "/public/x%0a",
+    "/public/x%0d%0aX-Auth-Subject:%20root",
+    "/public/%7f",
+    "/public/%",
+    "/public/%2",
+    "/public/%zz",
+    "/public/%ff",
+    "/public/.../admin",
+    "/public/..%20/admin",
+    "/public/.%20./admin",
+    "/public/%3f/../admin",
+    "/public/%23/../admin",
+    "/public/x#/../../admin",
+    "/public/<x>",
+    "/public/\"x\"",
+    "/public/^x",
+    "/public/`x`",
+    "/public/{x}",
+    "/public/|x",
+    "/ADMIN/x",
+    "/Admin/x",
+    "/admin",
+    "/%61dmin/x",
+    "/a%64min/x",
+    "/%41dmin/x",
+    "/admin/x?access_token=token-of-ada",
+    "/admin/../admin/x",
+    "/adminx",
+    "http://gateway.test/admin/x",
+    "http://h/public/x",
+];
+
 #[test]
 fn no_spelling_of_a_path_leads_past_its_route() {
     let (app, _service, gateway) = scene("");
     let mut wrong = Vec::new();
-    for path in [
-        "/public/../admin/x",
-        "/public/./../admin/x",
-        "/public/..",
-        "/public/.",
-        "/./admin/x",
-        "/../admin/x",
-        "//admin/x",
-        "/public//admin/x",
-        "///admin/x",
-        "/public/%2e%2e/admin/x",
-        "/public/%2E%2E/admin/x",
-        "/public/.%2e/admin/x",
-        "/public/%2e./admin/x",
-        "/public/%2e",
-        "/public/..%2fadmin/x",
-        "/public/..%2Fadmin/x",
-        "/public%2f..%2fadmin/x",
-        "/public/%2fadmin/x",
-        "/admin%2fx",
-        "/public/..\\admin\\x",
-        "/public/..%5cadmin%5cx",
-        "/public\\..\\admin",
-        "/public/%5c../admin",
-        "/public/..;/admin/x",
-        "/public/;/../admin/x",
-        "/public/;x=y/admin",
-        "/public/..%3b/admin/x",
-        "/public/%3b/admin",
-        "/public/%252e%252e/admin/x",
-        "/public/%252fadmin",
-        "/public/%25%32%65",
-        "/public/%c0%ae%c0%ae/admin/x",
-        "/public/%e0%80%ae%e0%80%ae/admin",
-        "/public/%u002e%u002e/admin",
-        "/public/%uff0e%uff0e/admin",
-        "/public/%00/../admin",
-        "/public/x%00",
-        "/public/x%0a",
-        "/public/x%0d%0aX-Auth-Subject:%20root",
-        "/public/%7f",
-        "/public/%",
-        "/public/%2",
-        "/public/%zz",
-        "/public/%ff",
-        "/public/.../admin",
-        "/public/..%20/admin",
-        "/public/.%20./admin",
-        "/public/%3f/../admin",
-        "/public/%23/../admin",
-        "/public/x#/../../admin",
-        "/public/<x>",
-        "/public/\"x\"",
-        "/public/^x",
-        "/public/`x`",
-        "/public/{x}",
-        "/public/|x",
-        "/ADMIN/x",
-        "/Admin/x",
-        "/admin",
-        "/%61dmin/x",
-        "/a%64min/x",
-        "/%41dmin/x",
-        "/admin/x?access_token=token-of-ada",
-        "/admin/../admin/x",
-        "/adminx",
-        "/public",
-        "http://gateway.test/admin/x",
-        "http://h/public/x",
-    ] {
+    for path in CROOKED_PATHS {
         let response = gateway.ask(&Request::get(path));
-        if path == "/public" {
-            assert_eq!(response.status, 200, "the one harmless path, so that the test can fail");
-            continue;
-        }
         if !matches!(response.status, 400 | 401 | 404) || !response.values("Server").is_empty() {
-            wrong.push((path, response.status, response.values("Server").join(",")));
+            wrong.push((path, response.status));
         }
     }
     assert_eq!(wrong, [], "these were let through, or not answered in our own words");
-    assert_eq!(app.count(), 1, "{:#?}", app.requests());
+    assert_eq!(app.count(), 0, "{:#?}", app.requests());
+    assert_eq!(gateway.ask(&Request::get("/public")).status, 200, "a straight one, so that the test can fail");
 }
 
 #[test]
@@ -140,8 +139,28 @@ fn headers_that_name_another_path_or_method_change_nothing() {
     }
 }
 
+/// Values of Authorization that are no Bearer token.
+const BAD_CREDENTIALS: &[&str] = &[
+    "token-of-ada",
+    "Basic dG9rZW46b2YtYWRh",
+    "Token token-of-ada",
+    "Bearer",
+    "Bearer ",
+    "Bearer,token-of-ada",
+    "Bearer token-of-ada, Bearer token-of-bob",
+    "Bearer token-of-ada token-of-bob",
+    "Bearer \"token-of-ada\"",
+    "Bearer token-of-ada\u{e4}",
+    "Bearer token of ada",
+    "Bearer =token-of-ada",
+    "Bearer token%2Dof%2Dada",
+    "Bearer token-of-ada&token=token-of-bob",
+    "Digest username=\"ada\"",
+    "Negotiate token-of-ada",
+];
+
 #[test]
-fn a_credential_is_one_bearer_token_in_one_place() {
+fn a_credential_is_one_bearer_token() {
     let (app, service, gateway) = scene("[defaults]\nstyle = \"oauth\"\n");
     let ask = |fields: &[(&str, &str)]| {
         gateway.ask(&fields.iter().fold(Request::get("/admin/x"), |request, (name, value)| request.field(name, value)))
@@ -149,25 +168,8 @@ fn a_credential_is_one_bearer_token_in_one_place() {
     for good in ["Bearer token-of-ada", "bearer token-of-ada", "BEARER token-of-ada"] {
         assert_eq!(ask(&[("Authorization", good)]).text(), "ada@/admin/x", "{good}");
     }
-    let before = app.count();
-    for bad in [
-        "token-of-ada",
-        "Basic dG9rZW46b2YtYWRh",
-        "Token token-of-ada",
-        "Bearer",
-        "Bearer ",
-        "Bearer,token-of-ada",
-        "Bearer token-of-ada, Bearer token-of-bob",
-        "Bearer token-of-ada token-of-bob",
-        "Bearer \"token-of-ada\"",
-        "Bearer token-of-ada\u{e4}",
-        "Bearer token of ada",
-        "Bearer =token-of-ada",
-        "Bearer token%2Dof%2Dada",
-        "Bearer token-of-ada&token=token-of-bob",
-        "Digest username=\"ada\"",
-        "Negotiate token-of-ada",
-    ] {
+    let before = (app.count(), service.calls());
+    for bad in BAD_CREDENTIALS {
         let response = ask(&[("Authorization", bad)]);
         assert!(matches!(response.status, 400 | 401), "{bad}: {response:#?}");
         assert_dressed(&response, bad);
@@ -182,7 +184,13 @@ fn a_credential_is_one_bearer_token_in_one_place() {
     ] {
         assert_eq!(ask(&pair).status, 400, "{pair:?}");
     }
-    for misplaced in [
+    assert_eq!((app.count(), service.calls()), before, "none got through, and what is no token costs no question");
+}
+
+#[test]
+fn a_token_anywhere_else_is_no_credential() {
+    let (app, service, gateway) = scene("[defaults]\nstyle = \"oauth\"\n");
+    for (name, value) in [
         ("X-Auth-Token", "token-of-ada"),
         ("Cookie", "access_token=token-of-ada"),
         ("Proxy-Authorization", "Bearer token-of-ada"),
@@ -190,7 +198,7 @@ fn a_credential_is_one_bearer_token_in_one_place() {
         ("Authorization_", "Bearer token-of-ada"),
         ("X-Access-Token", "token-of-ada"),
     ] {
-        assert_unauthenticated(&ask(&[misplaced]), misplaced.0);
+        assert_unauthenticated(&gateway.ask(&Request::get("/admin/x").field(name, value)), name);
     }
     for query in [
         "access_token=token-of-ada",
@@ -204,8 +212,7 @@ fn a_credential_is_one_bearer_token_in_one_place() {
     }
     let form = Request::form("/admin/x", &[("access_token", "token-of-ada")]);
     assert_unauthenticated(&gateway.ask(&form), "in a form");
-    assert_eq!(app.count(), before, "none of these got through");
-    assert!(service.calls() < 12, "what is no token costs no question: {}", service.calls());
+    assert_eq!((app.count(), service.calls()), (0, 0));
 }
 
 #[test]
@@ -494,16 +501,14 @@ fn no_secret_is_printed_whatever_happens() {
     let (_app, service, gateway) = scene("[defaults]\nstyle = \"problem\"\n");
     assert_eq!(gateway.ask(&Request::get("/public/x?token=secret-token-7")).status, 200);
     service.answer_everything(Answer::new(500, &[], "oops"));
-    let mut answers = String::new();
-    for request in [
+    let requests = [
         Request::get("/admin/x").bearer("secret-token-1"),
         Request::get("/admin/x?access_token=secret-token-2"),
         Request::get("/admin/x").field("X-Auth-Token", "secret-token-3"),
         Request::get("/admin/x").bearer("secret-token-4").bearer("secret-token-5"),
         Request::get("/public/../x").bearer("secret-token-6"),
-    ] {
-        answers += &format!("{:?}", gateway.ask(&request));
-    }
+    ];
+    let answers = format!("{:?}", requests.map(|request| gateway.ask(&request)));
     service.recover();
     assert_eq!(gateway.get_as("token-of-ada", "/public/x").status, 200);
     let metrics = Request::get("/metrics").to(gateway.admin);

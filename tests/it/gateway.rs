@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use serde_json::json;
 
 use crate::support::{
-    Answer, Client, Gateway, Received, Request, TokenService, Upstream, assert_dressed, issuer, unused_address, upstream,
+    Answer, Client, Gateway, Received, Request, TokenService, Upstream, assert_dressed, epoch_seconds, issuer, unused_address,
+    upstream,
 };
 
 const TOKEN: &str = "a-good-token";
@@ -401,7 +402,8 @@ fn the_most_specific_route_decides_by_host_path_and_method() {
         ("one", "path = \"/orders/{id}\""),
         ("below", "path = \"/orders/**\""),
     ] {
-        text += &format!("[[route]]\n{rest}\nname = \"{upstream}\"\nupstream = \"{upstream}\"\naccess = \"public\"\n");
+        let route = format!("[[route]]\n{rest}\nname = \"{upstream}\"\nupstream = \"{upstream}\"\naccess = \"public\"\n");
+        text.push_str(&route);
     }
     let gateway = Gateway::start(&text);
     let ask = |host: &str, method: &str, path: &str| {
@@ -486,7 +488,7 @@ fn what_a_route_demands_of_a_token_is_checked_on_every_use() {
 fn a_token_is_not_good_before_or_after_its_time() {
     let (app, service) = (Upstream::answering(Answer::ok("fine")), service());
     let gateway = Gateway::start(&config(&app, &service));
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = epoch_seconds();
     service.issue("over", &json!({ "sub": "ada", "exp": now - 1 }));
     service.issue("not-yet", &json!({ "sub": "ada", "nbf": now + 3600 }));
     for token in ["over", "not-yet"] {

@@ -2,22 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Gateway, SigningKey, TokenService, Upstream, issuer, until, upstream};
+use crate::support::{Answer, Gateway, SigningKey, TokenService, Upstream, epoch_seconds, issuer, until, upstream};
 
 const ISSUER: &str = "https://issuer.example";
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
 fn good_claims() -> Value {
-    json!({ "iss": ISSUER, "aud": "orders", "sub": "ada", "exp": now() + 600, "iat": now(), "client_id": "shop" })
+    json!({ "iss": ISSUER, "aud": "orders", "sub": "ada", "exp": epoch_seconds() + 600, "iat": epoch_seconds(), "client_id": "shop" })
 }
 
 /// A server of a JWKS document that can be changed, or broken.
@@ -158,11 +153,8 @@ fn a_jwt_signed_by_a_published_key_passes_and_nobody_is_asked_again() {
     assert_eq!(keys.server.count(), 1);
 }
 
-#[test]
-fn a_jwt_with_anything_wrong_about_it_is_refused() {
-    let (app, key, stranger) = (Upstream::answering(Answer::ok("fine")), SigningKey::new("k1"), SigningKey::new("k1"));
-    let keys = Keys::of(&[&key]);
-    let gateway = Gateway::start(&one_issuer(&app, &keys));
+/// Tokens of which each has one thing wrong with it.
+fn bad_tokens(key: &SigningKey) -> Vec<(&'static str, String)> {
     let with = |name: &str, value: Value| {
         let mut claims = good_claims();
         claims[name] = value;
@@ -174,16 +166,12 @@ fn a_jwt_with_anything_wrong_about_it_is_refused() {
         key.sign(&claims)
     };
     let header = |header: Value| key.sign_with(&header, &good_claims());
-    let good = key.sign(&good_claims());
-    let parts: Vec<&str> = good.split('.').collect();
-    let unsigned = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"at+jwt"}"#), parts[1]);
-    let claims = URL_SAFE_NO_PAD.encode(r#"{"iss":"https://issuer.example","aud":"orders","sub":"root","exp":9999999999}"#);
-    let bad = [
-        ("signed by a stranger", stranger.sign(&good_claims())),
-        ("expired", with("exp", json!(now() - 120))),
+    vec![
+        ("signed by a stranger", SigningKey::new("k1").sign(&good_claims())),
+        ("expired", with("exp", json!(epoch_seconds() - 120))),
         ("exp as text", with("exp", json!("9999999999"))),
         ("no exp", without("exp")),
-        ("not yet", with("nbf", json!(now() + 600))),
+        ("not yet", with("nbf", json!(epoch_seconds() + 600))),
         ("nbf as text", with("nbf", json!("0"))),
         ("another issuer", with("iss", json!("https://evil.example"))),
         ("no issuer", without("iss")),
@@ -195,24 +183,42 @@ fn a_jwt_with_anything_wrong_about_it_is_refused() {
         ("another algorithm in the header", header(json!({ "typ": "at+jwt", "alg": "ES384", "kid": "k1" }))),
         ("HMAC in the header", header(json!({ "typ": "at+jwt", "alg": "HS256", "kid": "k1" }))),
         ("a key of its own", header(json!({ "typ": "at+jwt", "alg": "ES256", "kid": "k9", "jwk": key.jwk() }))),
-        ("unsigned", unsigned),
-        ("signature cut off", format!("{}.{}.", parts[0], parts[1])),
-        ("claims exchanged", format!("{}.{claims}.{}", parts[0], parts[2])),
+    ]
+}
+
+/// What becomes of a good token when somebody else has been at it.
+fn damaged(good: &str) -> Vec<(&'static str, String)> {
+    let parts: Vec<&str> = good.split('.').collect();
+    let (header, claims, signature) = (parts[0], parts[1], parts[2]);
+    let unsigned = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"at+jwt"}"#);
+    let promoted = json!({ "iss": ISSUER, "aud": "orders", "sub": "root", "exp": epoch_seconds() + 600 });
+    let promoted = URL_SAFE_NO_PAD.encode(promoted.to_string());
+    vec![
+        ("unsigned", format!("{unsigned}.{claims}.")),
+        ("unsigned, with the old signature", format!("{unsigned}.{claims}.{signature}")),
+        ("signature cut off", format!("{header}.{claims}.")),
+        ("claims exchanged", format!("{header}.{promoted}.{signature}")),
         ("four parts", format!("{good}.x")),
-        ("two parts", format!("{}.{}", parts[0], parts[1])),
-        ("no JSON", format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode("nonsense"), parts[2])),
-    ];
-    for (what, token) in bad {
+        ("two parts", format!("{header}.{claims}")),
+        ("no JSON", format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode("nonsense"))),
+    ]
+}
+
+#[test]
+fn a_jwt_with_anything_wrong_about_it_is_refused() {
+    let (app, key) = (Upstream::answering(Answer::ok("fine")), SigningKey::new("k1"));
+    let keys = Keys::of(&[&key]);
+    let gateway = Gateway::start(&one_issuer(&app, &keys));
+    let good = key.sign(&good_claims());
+    for (what, token) in bad_tokens(&key).into_iter().chain(damaged(&good)) {
         let response = gateway.get_as(&token, "/x");
         assert_eq!(response.status, 401, "{what}: {response:#?}");
     }
     assert_eq!(app.count(), 0);
     assert_eq!(gateway.get_as(&good, "/x").status, 200, "and the good one is still good");
-    assert_eq!(
-        gateway.get_as(&with("aud", json!(["invoices", "orders"])), "/x").status,
-        200,
-        "one of several audiences is enough"
-    );
+    let mut claims = good_claims();
+    claims["aud"] = json!(["invoices", "orders"]);
+    assert_eq!(gateway.get_as(&key.sign(&claims), "/x").status, 200, "one of several audiences is enough");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    Answer, Gateway, Request, Response, TokenService, Upstream, assert_dressed, issuer, until, unused_address, upstream,
+    Answer, Gateway, Request, Response, TokenService, Upstream, assert_dressed, epoch_seconds, issuer, until, unused_address,
+    upstream,
 };
 
 /// One route of each policy. What is refused would be remembered for as long as it may be.
@@ -151,7 +152,7 @@ fn a_token_last_seen_good_goes_on_through_an_outage_where_the_route_says_so() {
 fn a_token_does_not_outlive_its_expiry_through_an_outage() {
     let (app, service) = (Upstream::answering(Answer::ok("fine")), TokenService::start());
     let gateway = Gateway::start(&config(&app, service.address()));
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = epoch_seconds();
     service.issue("short", &json!({ "sub": "ada", "exp": now + 3 }));
     // A machine that takes three seconds for this has shown nothing; the loop below holds either way.
     let first = gateway.get_as("short", "/grace/x").status;

@@ -15,101 +15,121 @@ fn post(fields: &str, body: &str) -> Vec<u8> {
     format!("POST /public/x HTTP/1.1\r\nHost: h\r\n{fields}\r\n{body}{PRIZE}").into_bytes()
 }
 
-/// Heads that must be refused before anything of them goes upstream.
+/// Field lines of a POST with five bytes of body.
+const LENGTHS: &[(&str, &str)] = &[
+    ("two lengths", "Content-Length: 5\r\nContent-Length: 0\r\n"),
+    ("the same length twice", "Content-Length: 5\r\nContent-Length: 5\r\n"),
+    ("a list of lengths", "Content-Length: 5, 5\r\n"),
+    ("a signed length", "Content-Length: +5\r\n"),
+    ("a negative length", "Content-Length: -5\r\n"),
+    ("a hexadecimal length", "Content-Length: 0x5\r\n"),
+    ("a length with a leading zero", "Content-Length: 05\r\n"),
+    ("an empty length", "Content-Length:\r\n"),
+    ("a length with a space", "Content-Length: 5 5\r\n"),
+    ("a length beyond all numbers", "Content-Length: 18446744073709551621\r\n"),
+    ("a length with a decimal", "Content-Length: 5.0\r\n"),
+    ("underscored length", "Content_Length: 5\r\n"),
+    ("dotted length", "Content.Length: 5\r\n"),
+    ("space before the colon", "Content-Length : 5\r\n"),
+    ("tab before the colon", "Content-Length\t: 5\r\n"),
+    ("folded length", "Content-Length:\r\n 5\r\n"),
+    ("an expectation twice", "Content-Length: 5\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n"),
+    ("an upgrade with a body", "Content-Length: 5\r\nConnection: Upgrade\r\nUpgrade: x\r\n"),
+    ("a connection that names the length", "Content-Length: 5\r\nConnection: Content-Length\r\n"),
+];
+
+/// Field lines of a POST with a chunked body.
+const CODINGS: &[(&str, &str)] = &[
+    ("length and chunks", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+    ("chunks and length", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+    ("coding in a list", "Transfer-Encoding: gzip, chunked\r\n"),
+    ("chunked twice", "Transfer-Encoding: chunked, chunked\r\n"),
+    ("two coding fields", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+    ("chunked then identity", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"),
+    ("identity", "Transfer-Encoding: identity\r\n"),
+    ("an unknown coding", "Transfer-Encoding: xchunked\r\n"),
+    ("a quoted coding", "Transfer-Encoding: \"chunked\"\r\n"),
+    ("a coding with a parameter", "Transfer-Encoding: chunked;q=1\r\n"),
+    ("an empty coding", "Transfer-Encoding:\r\n"),
+    ("a trailing comma", "Transfer-Encoding: chunked,\r\n"),
+    ("a vertical tab", "Transfer-Encoding:\u{b}chunked\r\n"),
+    ("a folded coding", "Transfer-Encoding:\r\n chunked\r\n"),
+    ("space before the coding's colon", "Transfer-Encoding : chunked\r\n"),
+    ("underscored coding", "Transfer_Encoding: chunked\r\n"),
+    ("coding with a NUL", "Transfer-Encoding: chunked\0\r\n"),
+    ("a name that begins with a space", " Transfer-Encoding: chunked\r\n"),
+    ("a bare LF before the coding", "X: y\nTransfer-Encoding: chunked\r\n"),
+    ("a bare CR before the coding", "X: y\rTransfer-Encoding: chunked\r\n"),
+    ("an upgrade with chunks", "Transfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: x\r\n"),
+    ("a connection that names the coding", "Transfer-Encoding: chunked\r\nConnection: Transfer-Encoding\r\n"),
+];
+
+/// Field lines of a GET.
+const FIELDS: &[(&str, &str)] = &[
+    ("a folded field", "Host: h\r\nX: a\r\n b\r\n"),
+    ("a NUL in a value", "Host: h\r\nX: a\0b\r\n"),
+    ("a NUL in a name", "Host: h\r\nX\0: a\r\n"),
+    ("a bare CR in a value", "Host: h\r\nX: a\rb\r\n"),
+    ("a bare LF ends a field", "Host: h\nX: a\r\n"),
+    ("a field without a name", "Host: h\r\n: a\r\n"),
+    ("a field without a colon", "Host: h\r\nX\r\n"),
+    ("a name with a space", "Host: h\r\nX Y: a\r\n"),
+    ("a name outside ASCII", "Host: h\r\nXä: a\r\n"),
+    ("no host", ""),
+    ("an empty host", "Host:\r\n"),
+    ("two hosts", "Host: h\r\nHost: h\r\n"),
+    ("two hosts in one", "Host: h, g\r\n"),
+    ("a host with a user", "Host: me@h\r\n"),
+    ("a host with a path", "Host: h/admin\r\n"),
+    ("a host with a query", "Host: h?x\r\n"),
+    ("a host with a fragment", "Host: h#x\r\n"),
+    ("a host with a space", "Host: h g\r\n"),
+    ("a host with an odd port", "Host: h:80:80\r\n"),
+    ("a host with a port of words", "Host: h:x\r\n"),
+    ("an unknown expectation", "Host: h\r\nExpect: magic\r\n"),
+];
+
+/// Request lines.
+const LINES: &[(&str, &str)] = &[
+    ("an absolute target", "GET http://other.example/public/x HTTP/1.1"),
+    ("an authority as target", "GET other.example:80 HTTP/1.1"),
+    ("an asterisk as target", "GET * HTTP/1.1"),
+    ("a target without a slash", "GET public/x HTTP/1.1"),
+    ("a target with a fragment", "GET /public/x#y HTTP/1.1"),
+    ("a target with a space", "GET /public/x y HTTP/1.1"),
+    ("a target outside ASCII", "GET /public/ä HTTP/1.1"),
+    ("a target with a tab", "GET /public/\tx HTTP/1.1"),
+    ("two spaces", "GET  /public/x HTTP/1.1"),
+    ("a tab for a space", "GET\t/public/x HTTP/1.1"),
+    ("a space before the method", " GET /public/x HTTP/1.1"),
+    ("a space after the version", "GET /public/x HTTP/1.1 "),
+    ("no version", "GET /public/x"),
+    ("a version of one digit", "GET /public/x HTTP/1"),
+    ("a lower-case version", "GET /public/x http/1.1"),
+    ("an unknown version", "GET /public/x HTTP/1.2"),
+    ("a later version", "GET /public/x HTTP/2.0"),
+    ("a method that is no token", "GE(T /public/x HTTP/1.1"),
+    ("an empty method", " /public/x HTTP/1.1"),
+];
+
+/// Heads that must be refused before anything of them goes upstream. The prize stands behind each.
 fn ambiguous_heads() -> Vec<(&'static str, Vec<u8>)> {
-    let chunk = "5\r\nhello\r\n0\r\n\r\n";
-    let te = |line: &str| post(line, chunk);
+    let chunks = "5\r\nhello\r\n0\r\n\r\n";
+    let old = format!("POST /public/x HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{PRIZE}");
+    let folded = format!("GET /public/x HTTP/1.1\r\n Host: h\r\nHost: h\r\n\r\n{PRIZE}");
+    let bare = format!("GET /public/x HTTP/1.1\r\nHost: h\r\n\n{PRIZE}");
+    let mut heads = vec![
+        ("chunks in HTTP/1.0", old.into_bytes()),
+        ("a fold before the first field", folded.into_bytes()),
+        ("a bare LF ends the head", bare.into_bytes()),
+    ];
+    heads.extend(LENGTHS.iter().map(|(what, fields)| (*what, post(fields, "hello"))));
+    heads.extend(CODINGS.iter().map(|(what, fields)| (*what, post(fields, chunks))));
     let get = |fields: &str| format!("GET /public/x HTTP/1.1\r\n{fields}\r\n{PRIZE}").into_bytes();
-    let line = |line: &str| format!("{line}\r\nHost: h\r\n\r\n{PRIZE}").into_bytes();
-    vec![
-        ("length and chunks", post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", chunk)),
-        ("chunks and length", post("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", chunk)),
-        ("two lengths", post("Content-Length: 5\r\nContent-Length: 0\r\n", "hello")),
-        ("the same length twice", post("Content-Length: 5\r\nContent-Length: 5\r\n", "hello")),
-        ("a list of lengths", post("Content-Length: 5, 5\r\n", "hello")),
-        ("a signed length", post("Content-Length: +5\r\n", "hello")),
-        ("a negative length", post("Content-Length: -5\r\n", "hello")),
-        ("a hexadecimal length", post("Content-Length: 0x5\r\n", "hello")),
-        ("a length with a leading zero", post("Content-Length: 05\r\n", "hello")),
-        ("an empty length", post("Content-Length:\r\n", "hello")),
-        ("a length with a space", post("Content-Length: 5 5\r\n", "hello")),
-        ("a length beyond all numbers", post("Content-Length: 18446744073709551621\r\n", "hello")),
-        ("a length with a decimal", post("Content-Length: 5.0\r\n", "hello")),
-        ("underscored length", post("Content_Length: 5\r\n", "hello")),
-        ("dotted length", post("Content.Length: 5\r\n", "hello")),
-        ("space before the colon", post("Content-Length : 5\r\n", "hello")),
-        ("tab before the colon", post("Content-Length\t: 5\r\n", "hello")),
-        ("folded length", post("Content-Length:\r\n 5\r\n", "hello")),
-        ("coding in a list", te("Transfer-Encoding: gzip, chunked\r\n")),
-        ("chunked twice", te("Transfer-Encoding: chunked, chunked\r\n")),
-        ("two coding fields", te("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n")),
-        ("chunked then identity", te("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n")),
-        ("identity", te("Transfer-Encoding: identity\r\n")),
-        ("an unknown coding", te("Transfer-Encoding: xchunked\r\n")),
-        ("a quoted coding", te("Transfer-Encoding: \"chunked\"\r\n")),
-        ("a coding with a parameter", te("Transfer-Encoding: chunked;q=1\r\n")),
-        ("an empty coding", te("Transfer-Encoding:\r\n")),
-        ("a trailing comma", te("Transfer-Encoding: chunked,\r\n")),
-        ("a vertical tab", te("Transfer-Encoding:\u{b}chunked\r\n")),
-        ("a folded coding", te("Transfer-Encoding:\r\n chunked\r\n")),
-        ("space before the coding's colon", te("Transfer-Encoding : chunked\r\n")),
-        ("underscored coding", te("Transfer_Encoding: chunked\r\n")),
-        ("coding with a NUL", te("Transfer-Encoding: chunked\0\r\n")),
-        ("a name that begins with a space", te(" Transfer-Encoding: chunked\r\n")),
-        ("a bare CR before the coding", te("X: y\rTransfer-Encoding: chunked\r\n")),
-        ("a bare LF before the coding", te("X: y\nTransfer-Encoding: chunked\r\n")),
-        (
-            "chunks in HTTP/1.0",
-            format!("POST /public/x HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}{PRIZE}").into(),
-        ),
-        ("a folded field", get("Host: h\r\nX: a\r\n b\r\n")),
-        ("a fold before the first field", b"GET /public/x HTTP/1.1\r\n Host: h\r\nHost: h\r\n\r\n".to_vec()),
-        ("a NUL in a value", get("Host: h\r\nX: a\0b\r\n")),
-        ("a NUL in a name", get("Host: h\r\nX\0: a\r\n")),
-        ("a bare CR in a value", get("Host: h\r\nX: a\rb\r\n")),
-        ("a bare LF ends a field", get("Host: h\nX: a\r\n")),
-        ("a bare LF ends the head", b"GET /public/x HTTP/1.1\r\nHost: h\r\n\n".to_vec()),
-        ("a field without a name", get("Host: h\r\n: a\r\n")),
-        ("a field without a colon", get("Host: h\r\nX\r\n")),
-        ("a name with a space", get("Host: h\r\nX Y: a\r\n")),
-        ("a name outside ASCII", get("Host: h\r\nXä: a\r\n")),
-        ("no host", get("")),
-        ("an empty host", get("Host:\r\n")),
-        ("two hosts", get("Host: h\r\nHost: h\r\n")),
-        ("two hosts in one", get("Host: h, g\r\n")),
-        ("a host with a user", get("Host: me@h\r\n")),
-        ("a host with a path", get("Host: h/admin\r\n")),
-        ("a host with a query", get("Host: h?x\r\n")),
-        ("a host with a fragment", get("Host: h#x\r\n")),
-        ("a host with a space", get("Host: h g\r\n")),
-        ("a host with an odd port", get("Host: h:80:80\r\n")),
-        ("a host with a port of words", get("Host: h:x\r\n")),
-        ("an absolute target", line("GET http://other.example/public/x HTTP/1.1")),
-        ("an authority as target", line("GET other.example:80 HTTP/1.1")),
-        ("an asterisk as target", line("GET * HTTP/1.1")),
-        ("a target without a slash", line("GET public/x HTTP/1.1")),
-        ("a target with a fragment", line("GET /public/x#y HTTP/1.1")),
-        ("a target with a space", line("GET /public/x y HTTP/1.1")),
-        ("a target outside ASCII", line("GET /public/ä HTTP/1.1")),
-        ("a target with a tab", line("GET /public/\tx HTTP/1.1")),
-        ("two spaces", line("GET  /public/x HTTP/1.1")),
-        ("a tab for a space", line("GET\t/public/x HTTP/1.1")),
-        ("a space before the method", line(" GET /public/x HTTP/1.1")),
-        ("a space after the version", line("GET /public/x HTTP/1.1 ")),
-        ("no version", line("GET /public/x")),
-        ("a version of one digit", line("GET /public/x HTTP/1")),
-        ("a lower-case version", line("GET /public/x http/1.1")),
-        ("an unknown version", line("GET /public/x HTTP/1.2")),
-        ("a later version", line("GET /public/x HTTP/2.0")),
-        ("a method that is no token", line("GE(T /public/x HTTP/1.1")),
-        ("an empty method", line(" /public/x HTTP/1.1")),
-        ("an unknown expectation", get("Host: h\r\nExpect: magic\r\n")),
-        ("an expectation twice", post("Content-Length: 5\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n", "hello")),
-        ("an upgrade with a body", post("Content-Length: 5\r\nConnection: Upgrade\r\nUpgrade: x\r\n", "hello")),
-        ("an upgrade with chunks", te("Transfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: x\r\n")),
-        ("a connection that names the length", post("Content-Length: 5\r\nConnection: Content-Length\r\n", "hello")),
-        ("a connection that names the coding", te("Transfer-Encoding: chunked\r\nConnection: Transfer-Encoding\r\n")),
-    ]
+    heads.extend(FIELDS.iter().map(|(what, fields)| (*what, get(fields))));
+    let with = |line: &str| format!("{line}\r\nHost: h\r\n\r\n{PRIZE}").into_bytes();
+    heads.extend(LINES.iter().map(|(what, line)| (*what, with(line))));
+    heads
 }
 
 /// Bodies that begin well and break off in the middle.

@@ -248,7 +248,12 @@ impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let body = String::from_utf8_lossy(&self.body);
         let body = if body.len() > 2000 { format!("({} bytes)", self.body.len()) } else { body.into_owned() };
-        f.debug_struct("Response").field("status", &self.status).field("fields", &self.fields).field("body", &body).finish()
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("fields", &self.fields)
+            .field("body", &body)
+            .field("interim", &self.interim)
+            .finish()
     }
 }
 

@@ -22,12 +22,12 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 /// How long anything may take before the test gives up. A guard against hanging, never a measure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The headers that every response carries in the default profile, in this spelling, each exactly once.
 pub(crate) const THE_TWELVE: [(&str, &str); 12] = [
@@ -47,6 +47,17 @@ pub(crate) const THE_TWELVE: [(&str, &str); 12] = [
 
 /// What style `oauth` says on every 401.
 pub(crate) const UNAUTHENTICATED: &str = "Authentication is possible but has failed or not yet been provided.";
+
+/// What time it is for everybody on this machine.
+#[expect(clippy::disallowed_methods, reason = "the binary under test reads this clock, and nothing can be passed in to it")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// The same in whole seconds since 1970, as claims have it.
+pub(crate) fn epoch_seconds() -> u64 {
+    now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
 
 /// Waits until something is so.
 #[track_caller]

@@ -1,5 +1,6 @@
 //! A scripted server: records exactly what reached it and answers exactly as the test says.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -51,10 +52,10 @@ impl Answer {
     pub(crate) fn new(status: u16, fields: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let mut head = format!("HTTP/1.1 {status} Scripted\r\n");
         for (name, value) in fields {
-            head += &format!("{name}: {value}\r\n");
+            write!(head, "{name}: {value}\r\n").unwrap();
         }
         if status != 204 && status != 304 {
-            head += &format!("Content-Length: {}\r\n", body.as_ref().len());
+            write!(head, "Content-Length: {}\r\n", body.as_ref().len()).unwrap();
         }
         Self::raw([head.as_bytes(), b"\r\n", body.as_ref()].concat())
     }
