@@ -197,10 +197,13 @@ fn accounts_are_added_listed_and_disabled_by_hand() {
 fn a_disabled_account_loses_its_sessions_and_cannot_sign_in() {
     let quick = Quickstart::start();
     let tokens = quick.tokens();
+    assert_eq!(quick.get_as(&tokens.access, "/api/x").status, 200);
     let body = quick.sign_in_body();
     let config = quick.dir().join("gateway.toml");
     succeed(&["account", "disable", quick.value("ACCOUNT_EMAIL")], &config);
     assert_unauthenticated(&quick.sign_in(&body), "a disabled account");
+    // The command line is another process than the gateway, which asks again within seconds.
+    until("its tokens end", || quick.get_as(&tokens.access, "/api/x").status == 401);
     assert_eq!(quick.token(&quick.renewal(&tokens.refresh)).status, 400);
     assert_eq!(quick.introspect(&tokens.access).text(), "{\"active\":false}");
 }

@@ -10,6 +10,7 @@ mod support;
 mod attacks;
 mod gateway;
 mod headers;
+mod http2;
 mod issuers;
 mod lifecycle;
 mod outage;

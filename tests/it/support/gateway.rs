@@ -21,9 +21,23 @@ impl Gateway {
     /// Starts with this configuration, to which a listener and the admin listener are added, both on free ports.
     #[track_caller]
     pub(crate) fn start(config: &str) -> Self {
+        Self::start_in(Scratch::new(), config, "")
+    }
+
+    /// The same over TLS, with this certificate chain and key (PEM).
+    #[track_caller]
+    pub(crate) fn start_with_tls(config: &str, chain: &str, key: &str) -> Self {
         let dir = Scratch::new();
-        let listeners = "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
-        let file = dir.write("gateway.toml", &format!("{config}\n{listeners}"));
+        dir.write("chain.pem", chain);
+        dir.write("key.pem", key);
+        Self::start_in(dir, config, "tls = { certificates = \"chain.pem\", key = \"key.pem\" }\n")
+    }
+
+    #[track_caller]
+    fn start_in(dir: Scratch, config: &str, keys: &str) -> Self {
+        let listener = format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{keys}");
+        let admin = "[admin]\naddress = \"127.0.0.1:0\"\n";
+        let file = dir.write("gateway.toml", &format!("{config}\n{listener}{admin}"));
         let mut process = Process::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
         let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
         await_readiness(admin);
@@ -53,11 +67,12 @@ impl Gateway {
     }
 }
 
-/// The address behind `http://` of the line that begins like this.
+/// The address behind `http://` or `https://` of the line that begins like this.
 #[track_caller]
 pub(crate) fn announced(process: &mut Process, prefix: &str) -> SocketAddr {
     let url = process.announced(prefix);
-    url.strip_prefix("http://").and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address: {url}"))
+    let address = url.split_once("://").and_then(|(_, address)| address.parse().ok());
+    address.unwrap_or_else(|| panic!("no address: {url}"))
 }
 
 /// Waits until the gateway says that it takes requests.
