@@ -27,10 +27,8 @@ const SLOWEST: u64 = 120_000;
 pub(super) async fn start() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
-    let service = Router::new()
-        .route("/public/status/{status}", any(status))
-        .route("/public/slow/{millis}", any(slow))
-        .fallback(echo);
+    let service =
+        Router::new().route("/public/status/{status}", any(status)).route("/public/slow/{millis}", any(slow)).fallback(echo);
     tokio::spawn(async move { axum::serve(listener, service).await });
     Ok(address)
 }
@@ -56,7 +54,9 @@ async fn status(Path(status): Path<u16>) -> Response {
     // Informational statuses are not answers, and 101 would promise another protocol.
     match StatusCode::from_u16(status) {
         Ok(status) if status.as_u16() >= 200 => status.into_response(),
-        Ok(_) | Err(_) => (StatusCode::BAD_REQUEST, Json(json!({ "message": "a status is a number from 200 to 999" }))).into_response(),
+        Ok(_) | Err(_) => {
+            (StatusCode::BAD_REQUEST, Json(json!({ "message": "a status is a number from 200 to 999" }))).into_response()
+        }
     }
 }
 

@@ -19,8 +19,6 @@ pub struct Loaded {
     pub plan: Plan,
     /// What is worth a warning; mostly nothing.
     pub warnings: Report,
-    /// The folder that its relative paths are relative to.
-    pub folder: PathBuf,
 }
 
 /// Why a configuration could not be loaded.
@@ -48,8 +46,8 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let secrets = Secrets { folder: folder.clone() };
-    match compile::load(&path.display().to_string(), &text, &secrets, Machine { cores }) {
-        Ok((plan, warnings)) => Ok(Loaded { plan, warnings, folder }),
+    match compile::load(&path.display().to_string(), &text, &secrets, Machine { cores, folder: &folder }) {
+        Ok((plan, warnings)) => Ok(Loaded { plan, warnings }),
         Err(report) => Err(LoadError::Mistakes(report)),
     }
 }

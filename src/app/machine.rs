@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
 
-use crate::model::{Clock, Entropy, Now, Tick, Timestamp};
+use crate::model::{Clock, Entropy, Now, Secret, Tick, Timestamp};
 
 /// The machine's clocks.
 #[derive(Debug)]
@@ -53,4 +53,14 @@ pub(super) fn variable(name: &str) -> Option<String> {
 /// What the operator wants logged, if that was said.
 pub(super) fn log_filter() -> Option<String> {
     variable("PORTCULLIS_LOG")
+}
+
+/// A password that nobody can guess: 24 characters from 64, 144 bits.
+#[must_use]
+pub fn new_password() -> Secret {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 24];
+    SystemEntropy.fill(&mut bytes);
+    let letter = |byte: &u8| ALPHABET.get(usize::from(byte % 64)).map_or('A', |letter| char::from(*letter));
+    Secret::new(bytes.iter().map(letter).collect())
 }

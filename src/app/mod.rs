@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::admin::{self, Readiness, Shown};
-use crate::app::embedded::Embedded;
+use crate::app::embedded::{Embedded, NotStarted};
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::observer::Counting;
 use crate::flow::Flow;
@@ -29,15 +29,17 @@ use crate::store::cuts::Cuts;
 use crate::telemetry::{Metrics, start_logs};
 use crate::tokens::TokenService;
 use crate::verify::Verifier;
+use crate::verify::observe::Unobserved;
 use crate::verify::setup::{Needs, Setup, SetupError};
 
 pub use embedded::open as open_token_service;
 pub use files::{LoadError, Loaded, load};
+pub use machine::new_password;
 
 /// How often what has expired is cleaned up.
-const CLEAN_EVERY: Duration = Duration::from_secs(60);
+const CLEAN_EVERY: Duration = Duration::from_mins(1);
 /// How long an introspection may be in the air when a cut is made; added to what cuts must be remembered for.
-const LONGEST_LOAD: Duration = Duration::from_secs(60);
+const LONGEST_LOAD: Duration = Duration::from_mins(1);
 
 /// Why a gateway did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +99,8 @@ impl Gateway {
         let cuts = Arc::new(Cuts::new(retention(&plan)));
 
         let embedded = runtime.block_on(Embedded::start(&plan, &cuts, &clock, &entropy))?;
-        let verifier = Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
+        let verifier =
+            Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
         let flow = Arc::new(Flow::new(Arc::clone(&verifier), Arc::clone(&cuts)));
 
         let bound = gateway::bind(&plan.listeners)?;
@@ -112,9 +115,8 @@ impl Gateway {
         let shown = Shown { metrics: Arc::clone(&metrics), ready: ready.clone(), envelope: Arc::clone(&plan.fallback) };
         runtime.spawn(admin::serve(admin_listener, shown));
         let (service, tokens) = embedded.map(|embedded| (embedded.http, embedded.tokens)).unzip();
-        let parts =
-            Parts { plan, flow, clock: Arc::clone(&clock), entropy, service, metrics: Arc::clone(&metrics), echo };
-        let workers = gateway::start(parts, bound)?;
+        let parts = Parts { plan, flow, clock: Arc::clone(&clock), entropy, service, metrics: Arc::clone(&metrics), echo };
+        let workers = gateway::start(parts, &bound)?;
         Ok(Self { runtime, workers, ready, clock, cuts, verifier, metrics, tokens, addresses, admin })
     }
 
@@ -125,7 +127,8 @@ impl Gateway {
     pub fn run(self) -> std::io::Result<()> {
         self.ready.begin();
         self.runtime.spawn(clean_up(self.tokens, Arc::clone(&self.cuts), Arc::clone(&self.clock)));
-        let gauges = Gauges { metrics: self.metrics, cuts: self.cuts, verifier: self.verifier, connections: self.workers.counter() };
+        let gauges =
+            Gauges { metrics: self.metrics, cuts: self.cuts, verifier: self.verifier, connections: self.workers.counter() };
         self.runtime.spawn(gauges.keep_current());
         let told = self.runtime.block_on(signals::stop())?;
         tracing::info!(signal = told, "stopping: no new requests, those in flight go on");
@@ -134,6 +137,27 @@ impl Gateway {
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(())
     }
+}
+
+/// Tries what a start would try with the files that a plan names, certificates and keys, without listening or asking anybody.
+///
+/// # Errors
+/// The first file that cannot be used.
+pub fn prove(plan: &Plan) -> Result<(), StartError> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    gateway::prove(&plan.listeners)?;
+    let (clock, cuts) = (Arc::new(SystemClock::start()), Arc::new(Cuts::new(Duration::ZERO)));
+    Verifier::new(Setup {
+        issuers: &plan.issuers,
+        limits: &plan.cache,
+        needs: Needs::of(&plan.routes),
+        cuts,
+        clock,
+        entropy: &SystemEntropy,
+        embedded: Some(Arc::new(NotStarted)),
+        observer: Arc::new(Unobserved),
+    })?;
+    Ok(())
 }
 
 fn verifier(
@@ -160,7 +184,7 @@ fn verifier(
 /// JWTs, which nobody can be asked about again, as long as one may live.
 fn retention(plan: &Plan) -> Duration {
     /// The longest life of a JWT against which a cut is kept, a day.
-    const LONGEST_JWT: Duration = Duration::from_secs(86_400);
+    const LONGEST_JWT: Duration = Duration::from_hours(24);
     let remembered = plan.issuers.iter().map(|issuer| match &issuer.kind {
         IssuerKind::Embedded => LONGEST_LOAD,
         IssuerKind::Introspection(remote) => remote.cache_ttl,
@@ -177,10 +201,10 @@ async fn clean_up(tokens: Option<Arc<TokenService>>, cuts: Arc<Cuts>, clock: Arc
     loop {
         tokio::time::sleep(CLEAN_EVERY).await;
         cuts.forget_old(clock.now().tick);
-        if let Some(tokens) = &tokens {
-            if let Err(denial) = tokens.clean_up(clock.now()).await {
-                tracing::warn!(reason = denial.reason(), "cannot clean up the token service's database");
-            }
+        if let Some(tokens) = &tokens
+            && let Err(denial) = tokens.clean_up(clock.now()).await
+        {
+            tracing::warn!(reason = denial.reason(), "cannot clean up the token service's database");
         }
     }
 }

@@ -117,10 +117,18 @@ impl Report {
         Self { name: name.into(), text: text.into(), findings: Vec::new(), masked: Vec::new() }
     }
 
-    /// Adds a finding.
+    /// Adds a finding, unless it is known already: what stands in `[defaults]` is looked at for every route.
     pub(crate) fn add(&mut self, finding: Finding) {
-        if self.findings.len() < Self::MAX_FINDINGS {
+        let known = self.findings.iter().any(|other| other.place == finding.place && other.title == finding.title);
+        if !known && self.findings.len() < Self::MAX_FINDINGS {
             self.findings.push(finding);
+        }
+    }
+
+    /// Says what to do about the last finding, if nothing is said yet.
+    pub(crate) fn help_with_last(&mut self, help: &str) {
+        if let Some(finding) = self.findings.last_mut() {
+            finding.help.get_or_insert_with(|| help.to_owned());
         }
     }
 
@@ -168,9 +176,16 @@ impl Report {
 
     fn summary(&self) -> String {
         let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-        let more = if self.findings.len() == Self::MAX_FINDINGS { " or more" } else { "" };
-        format!("{}: {}, {}{more}\n", self.name, counted(errors, "error"), counted(self.findings.len() - errors, "warning"))
+        let counted = |count: usize, what: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            _ => Some(format!("{count} {what}s")),
+        };
+        let counts: Vec<String> =
+            [counted(errors, "error"), counted(self.findings.len() - errors, "warning")].into_iter().flatten().collect();
+        let counts = if counts.is_empty() { "nothing to complain about".to_owned() } else { counts.join(", ") };
+        let more = if self.findings.len() == Self::MAX_FINDINGS { ", and perhaps more" } else { "" };
+        format!("{}: {counts}{more}\n", self.name)
     }
 
     /// The text with every masked byte as `*`; lines and positions stay what they are.

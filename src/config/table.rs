@@ -44,11 +44,6 @@ impl<'a> Table<'a> {
         table.description.map(Description::into_schema).unwrap_or_default()
     }
 
-    /// Where the table stands: its header, or its braces.
-    pub(crate) fn place(&self) -> Place {
-        self.place
-    }
-
     /// A key that must be there. Whoever leaves it out or writes nonsense is told; the value is then `None`.
     pub(crate) fn required<N: Notation>(&mut self, key: &'static str, notation: N, meaning: &str) -> Option<At<N::Value>> {
         self.note(key, &notation, None, meaning);
@@ -116,11 +111,6 @@ impl<'a> Table<'a> {
                 self.report.add(finding.context(*first, "this one excludes it"));
             }
         }
-    }
-
-    /// Reports a finding about this table.
-    pub(crate) fn complain(&mut self, finding: Finding) {
-        self.report.add(finding);
     }
 
     /// Refuses every key that nobody asked for. What stands behind it is not shown: it may be a misspelt secret.

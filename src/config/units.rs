@@ -15,12 +15,12 @@ pub(crate) const fn seconds(count: u64) -> Duration {
 
 /// So many minutes.
 pub(crate) const fn minutes(count: u64) -> Duration {
-    Duration::from_secs(count * 60)
+    Duration::from_mins(count)
 }
 
 /// So many hours.
 pub(crate) const fn hours(count: u64) -> Duration {
-    minutes(count * 60)
+    Duration::from_hours(count)
 }
 
 /// So many days.
@@ -76,15 +76,14 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     Some(total)
 }
 
-fn show(mut amount: u64, units: &[(&str, u64)], zero: &str) -> String {
-    let mut shown = String::new();
-    for (unit, factor) in units {
-        let count = amount / factor;
-        if count > 0 {
-            shown.push_str(&format!("{count}{unit}"));
-            amount %= factor;
-        }
-    }
+fn show(amount: u64, units: &[(&str, u64)], zero: &str) -> String {
+    let mut left = amount;
+    let parts = units.iter().map(|(unit, factor)| {
+        let count = left / factor;
+        left %= factor;
+        if count > 0 { format!("{count}{unit}") } else { String::new() }
+    });
+    let shown: String = parts.collect();
     if shown.is_empty() { zero.to_owned() } else { shown }
 }
 
@@ -94,7 +93,7 @@ mod tests {
 
     #[test]
     fn durations_need_units_and_come_back_as_they_are_shown() {
-        for (text, expected) in [("250ms", millis(250)), ("25s", seconds(25)), ("1h30m", minutes(90)), ("0s", seconds(0))] {
+        for (text, expected) in [("250ms", millis(250)), ("25s", seconds(25)), ("1h30m", minutes(90)), ("0s", Duration::ZERO)] {
             assert_eq!(parse_duration(text), Some(expected));
             assert_eq!(show_duration(expected), text);
         }

@@ -4,7 +4,7 @@
 //! The only file that knows how an envelope's fields go into pingora's headers. Deliberately absent: what is said (`reply`).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -89,18 +89,25 @@ pub(super) fn to_wire(reply: &Reply, envelope: &Envelope) -> Bytes {
         let _ = header.append_header(wire_name(name), value.clone());
     }
     let _ = header.insert_header("Date", get_cached_date());
-    let _ = header.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
+    if reply.status != StatusCode::NO_CONTENT {
+        let _ = header.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
+    }
     let _ = header.insert_header(CONNECTION, HeaderValue::from_static("close"));
     envelope.dress(None, &mut Dressing(&mut header));
-    out.put_slice(format!("HTTP/1.1 {} {}\r\n", reply.status.as_u16(), reply.status.canonical_reason().unwrap_or("")).as_bytes());
+    out.put_slice(
+        format!("HTTP/1.1 {} {}\r\n", reply.status.as_u16(), reply.status.canonical_reason().unwrap_or("")).as_bytes(),
+    );
     header.header_to_h1_wire(&mut out);
     out.put_slice(b"\r\n");
     out.put_slice(&reply.body);
     out.freeze()
 }
 
-/// How our own fields are spelt in HTTP/1.1: every word with a capital.
+/// How our own fields are spelt in HTTP/1.1: every word with a capital, but for one that everybody knows otherwise.
 fn wire_name(name: &HeaderName) -> Bytes {
+    if name == WWW_AUTHENTICATE {
+        return Bytes::from_static(b"WWW-Authenticate");
+    }
     let mut spelt = Vec::with_capacity(name.as_str().len());
     let mut start = true;
     for byte in name.as_str().bytes() {

@@ -18,9 +18,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{ALPN, Peek, Shutdown, Ssl, UniqueID, UniqueIDType};
 use pingora::protocols::{GetProxyDigest, GetSocketDigest, GetTimingDigest, SocketDigest, TimingDigest};
 use pingora::time::fast_timeout::fast_timeout;
-use pingora::protocols::{ALPN, Peek, Shutdown, Ssl, UniqueID, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -111,11 +111,6 @@ impl Connection {
         Ok(())
     }
 
-    /// The address at the other end of the socket.
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
     /// Whether the client came over TLS.
     pub(super) fn is_tls(&self) -> bool {
         matches!(self.wire, Wire::Tls(_))
@@ -129,11 +124,6 @@ impl Connection {
     /// The bytes that have been read and belong to no message yet.
     pub(super) fn unread(&self) -> &[u8] {
         &self.inbox
-    }
-
-    /// Takes `count` bytes off [`Self::unread`].
-    pub(super) fn discard(&mut self, count: usize) {
-        self.inbox.advance(count.min(self.inbox.len()));
     }
 
     /// Reads once from the wire; 0 is the end of the stream.

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, FORWARDED};
+use http::header::{AUTHORIZATION, FORWARDED, HOST};
 use http::{HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::RequestHeader;
@@ -16,7 +16,7 @@ use crate::gateway::answer::REQUEST_ID;
 use crate::gateway::request_ids::{RequestNames, TRACEPARENT};
 use crate::plan::Plan;
 use crate::rules::forwarded::Scheme;
-use crate::rules::identity::{IdentityNames, Strip};
+use crate::rules::identity::{IdentityNames, Strip, is_hop_by_hop};
 
 /// What the connection says of a request.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +40,13 @@ pub(super) fn rewrite(
     arrival: Arrival,
 ) -> Result<()> {
     let scheme = if arrival.tls { Scheme::Https } else { Scheme::Http };
-    let forwarded = plan.trusted_proxies.forward(arrival.peer, scheme, &upstream.headers);
-    let unwanted: Vec<HeaderName> = upstream.headers.keys().filter(|name| !strip.keeps(name)).cloned().collect();
+    let forwarded = {
+        let (host, headers) = (upstream.headers.get(HOST), &upstream.headers);
+        plan.trusted_proxies.upstream_fields(arrival.peer, scheme, host, headers)
+    };
+    // What is hop-by-hop and still there is pingora's: the framing of the body that it sends, or an upgrade that it allows.
+    let passes = |name: &HeaderName| strip.keeps(name) || is_hop_by_hop(name.as_str());
+    let unwanted: Vec<HeaderName> = upstream.headers.keys().filter(|name| !passes(name)).cloned().collect();
     for name in &unwanted {
         upstream.remove_header(name);
     }

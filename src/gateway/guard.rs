@@ -81,6 +81,7 @@ impl Guard {
         let mut left = self.limits.requests_per_connection;
         loop {
             let head = match self.await_head(&mut connection, &mut shutdown).await {
+                Awaited::Head(head) if head.asterisk_options => return self.say(connection, &Reply::preflight()).await,
                 Awaited::Head(head) => head,
                 Awaited::Refused(denial) => return self.refuse(connection, &denial).await,
                 Awaited::Closed => return,
@@ -104,6 +105,8 @@ impl Guard {
         session.set_write_timeout(Some(self.limits.body_idle));
         session.set_total_drain_timeout(Some(self.limits.body_idle));
         session.set_abort_on_close(false);
+        // An answer that comes before the end of the body need not end the connection: where the body ends is known here.
+        session.set_close_on_response_before_downstream_finish(false);
         let (stream, _) = self.proxy.process_new_http(session, shutdown).await?.consume();
         stream.into_any().downcast().ok()
     }
@@ -150,10 +153,15 @@ impl Guard {
     }
 
     /// Answers in our own words and closes: after a head that cannot be read, nobody knows where the next one begins.
-    async fn refuse(&self, mut connection: Box<Connection>, denial: &Denial) {
+    async fn refuse(&self, connection: Box<Connection>, denial: &Denial) {
         self.metrics.refused_by_guard(denial);
-        let reply = Reply::refusal(denial, self.envelope.style, "");
-        let bytes = answer::to_wire(&reply, &self.envelope);
+        self.say(connection, &Reply::refusal(denial, self.envelope.style, "")).await;
+    }
+
+    /// Says something without pingora, and closes. `OPTIONS *` asks about the server itself (RFC 9110 section 9.3.7), so no
+    /// route can answer it.
+    async fn say(&self, mut connection: Box<Connection>, reply: &Reply) {
+        let bytes = answer::to_wire(reply, &self.envelope);
         let sent = async {
             connection.write_all(&bytes).await?;
             connection.flush().await

@@ -15,9 +15,13 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use crate::flow::Forward;
-use crate::gateway::proxy::{GATHER_LIMIT, SERVICE_DEADLINE};
 use crate::model::{BadRequest, Denial, Source};
 use crate::reply::Reply;
+
+/// A body larger than this is not gathered for the embedded service, whatever a route says.
+const GATHER_LIMIT: u64 = 64 * 1024;
+/// How long the embedded service may take for one request.
+const SERVICE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The embedded token service's HTTP face.
 pub type InProcess = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Infallible>;

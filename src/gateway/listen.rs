@@ -56,6 +56,14 @@ pub fn bind(listeners: &[Listener]) -> Result<Vec<Bound>, ListenError> {
     listeners.iter().map(bind_one).collect()
 }
 
+/// Tries the certificates and keys of every listener without listening.
+///
+/// # Errors
+/// The first that cannot be used.
+pub fn prove(listeners: &[Listener]) -> Result<(), ListenError> {
+    listeners.iter().filter_map(|listener| listener.tls.as_ref()).try_for_each(|files| server_config(files).map(drop))
+}
+
 fn bind_one(listener: &Listener) -> Result<Bound, ListenError> {
     let failed = |cause| ListenError::Address { address: listener.address, cause };
     let tls = listener.tls.as_ref().map(server_config).transpose()?;

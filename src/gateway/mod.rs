@@ -6,6 +6,7 @@
 
 mod answer;
 mod connection;
+mod faults;
 mod forward;
 mod guard;
 mod in_process;
@@ -17,5 +18,5 @@ mod slots;
 mod workers;
 
 pub use in_process::InProcess;
-pub use listen::{Bound, ListenError, bind};
+pub use listen::{Bound, ListenError, bind, prove};
 pub use workers::{OpenConnections, Parts, Workers, start};

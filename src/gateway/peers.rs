@@ -118,7 +118,7 @@ impl PeerSet {
         options.read_timeout = Some(upstream.read_timeout.min(upstream.total_timeout));
         options.write_timeout = Some(upstream.write_timeout);
         options.idle_timeout = Some(upstream.idle_timeout);
-        let (idle, interval) = (Duration::from_secs(60), Duration::from_secs(10));
+        let (idle, interval) = (Duration::from_mins(1), Duration::from_secs(10));
         options.tcp_keepalive = Some(TcpKeepalive { idle, interval, count: 3, user_timeout: Duration::ZERO });
         peer
     }

@@ -4,8 +4,8 @@
 //! a failure) and one dress: every response passes `Envelope::dress` exactly once.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,16 +15,17 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 
 use crate::flow::{Admission, Flow, Forward, Outcome, Refusal};
 use crate::gateway::answer::{self, Dress, Dressing, REQUEST_ID};
 use crate::gateway::connection::Connection;
+use crate::gateway::faults;
 use crate::gateway::forward::{self, Arrival};
 use crate::gateway::in_process::{self, InProcess};
-use crate::gateway::peers::Peers;
+use crate::gateway::peers::{PeerSet, Peers};
 use crate::gateway::request_ids::{RequestIds, RequestNames};
-use crate::model::{BadRequest, Clock, Denial, ErrorId, Now, RequestHead, Source, Tick};
+use crate::model::{BadRequest, Clock, Denial, Now, RequestHead, Source, Tick};
 use crate::plan::{Plan, Route, Target};
 use crate::reply::Reply;
 use crate::rules::envelope::Envelope;
@@ -127,6 +128,10 @@ impl Gateway {
         Arc::clone(ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope))
     }
 
+    fn peers_of(&self, ctx: &Serving) -> Option<&Arc<PeerSet>> {
+        self.peers.of_route(ctx.route.as_ref()?.index)
+    }
+
     /// Closes the books once, before the first byte of the answer goes down.
     fn settle(&self, ctx: &mut Serving, outcome: Outcome) {
         if let (false, Some(forward)) = (ctx.settled, &ctx.forward) {
@@ -158,28 +163,6 @@ impl Gateway {
     async fn refuse_and_stop(&self, session: &mut Session, ctx: &mut Serving, denial: Denial) -> Result<bool> {
         self.refuse(session, ctx, Refusal { route: None, denial }).await?;
         Ok(true)
-    }
-
-    /// What a failure of pingora's means to the client; `None` if there is nobody left to tell.
-    fn denial_of(&self, session: &Session, error: &Error) -> Option<Denial> {
-        if let Some(fault) = connection(session).and_then(Connection::fault) {
-            return Some(fault.clone());
-        }
-        match (error.esource(), error.etype()) {
-            (_, ErrorType::HTTPStatus(413)) => Some(Denial::BodyTooLarge),
-            (_, ErrorType::HTTPStatus(504)) => Some(Denial::UpstreamTimeout),
-            (_, ErrorType::HTTPStatus(502)) => Some(Denial::UpstreamUnavailable),
-            (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Denial::RequestTimeout),
-            (ErrorSource::Downstream, ErrorType::InvalidHTTPHeader) => Some(Denial::BadRequest(BadRequest::Head)),
-            (ErrorSource::Downstream, _) => None,
-            (ErrorSource::Upstream, kind) if is_timeout(kind) => Some(Denial::UpstreamTimeout),
-            (ErrorSource::Upstream, _) => Some(Denial::UpstreamUnavailable),
-            (ErrorSource::Internal | ErrorSource::Unset, _) => {
-                let id = ErrorId(self.clock.now().wall.as_millis().unsigned_abs());
-                tracing::error!(error_id = %format!("{:016x}", id.0), %error, "internal error");
-                Some(Denial::Internal(id))
-            }
-        }
     }
 }
 
@@ -275,13 +258,11 @@ impl ProxyHttp for Gateway {
             let connection = connection.ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))?;
             connection.open_tunnel();
         }
-        if !response.status.is_informational() {
-            if let (Some(asked), Some(route)) = (ctx.asked, &ctx.route) {
-                if let Some(set) = self.peers.of_route(route.index) {
-                    self.metrics.upstream_answered(&set.upstream.name, self.clock.now().tick.since(asked));
-                    set.upstream.hide_headers.iter().for_each(|name| drop(response.remove_header(name)));
-                }
-            }
+        if !response.status.is_informational()
+            && let (Some(asked), Some(set)) = (ctx.asked, self.peers_of(ctx))
+        {
+            self.metrics.upstream_answered(&set.upstream.name, self.clock.now().tick.since(asked));
+            set.upstream.hide_headers.iter().for_each(|name| drop(response.remove_header(name)));
         }
         Ok(())
     }
@@ -302,7 +283,7 @@ impl ProxyHttp for Gateway {
 
     fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
         // Nothing has been sent, so any request may be tried on the next server.
-        let retries = ctx.route.as_ref().and_then(|route| self.peers.of_route(route.index)).map_or(0, |set| set.upstream.retries);
+        let retries = self.peers_of(ctx).map_or(0, |set| set.upstream.retries);
         let mut error = error;
         error.set_retry(ctx.tries <= retries);
         error
@@ -316,11 +297,11 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
-        let retries = ctx.route.as_ref().and_then(|route| self.peers.of_route(route.index)).map_or(0, |set| set.upstream.retries);
+        let retries = self.peers_of(ctx).map_or(0, |set| set.upstream.retries);
         let repeatable = session.req_header().method.is_idempotent()
             && ctx.received == 0
             && session.response_written().is_none()
-            && !is_timeout(error.etype())
+            && !faults::is_timeout(error.etype())
             && ctx.tries <= retries;
         let mut error = error;
         if repeatable {
@@ -333,7 +314,7 @@ impl ProxyHttp for Gateway {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
         self.settle(ctx, Outcome::Unknown);
-        let denial = self.denial_of(session, error);
+        let denial = faults::denial_of(connection(session), error, self.clock.now().wall);
         // What is left of either message is unknown, so the connection ends with this answer.
         session.set_keepalive(None);
         let mut error_code = 0;
@@ -362,7 +343,7 @@ impl ProxyHttp for Gateway {
             tracing::info!(route, request_id = id, status, error = %error.etype().as_str(), source = error.esource().as_str(), "failed");
         } else {
             let route = ctx.route.as_ref().map_or("none", |route| &*route.name);
-            tracing::debug!(route, status, took_ms = took.as_millis() as u64, "served");
+            tracing::debug!(route, status, ?took, "served");
         }
     }
 }
@@ -373,7 +354,7 @@ fn connection(session: &Session) -> Option<&Connection> {
 
 /// Where a request comes from and how. HTTP/2 streams share their connection, which only TLS listeners offer.
 fn arrival(session: &Session) -> Arrival {
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map_or([0, 0, 0, 0].into(), |inet| inet.ip());
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map_or([0, 0, 0, 0].into(), SocketAddr::ip);
     Arrival { peer, tls: connection(session).map_or(session.is_http2(), Connection::is_tls) }
 }
 
@@ -397,16 +378,12 @@ fn declared_length(request: &RequestHeader) -> Option<u64> {
 fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
     const CHEAP: u64 = 64 * 1024;
     let request = session.req_header();
-    let bodiless = !request.headers.contains_key(http::header::TRANSFER_ENCODING) && !request.headers.contains_key(CONTENT_LENGTH);
+    let bodiless =
+        !request.headers.contains_key(http::header::TRANSFER_ENCODING) && !request.headers.contains_key(CONTENT_LENGTH);
     let cheap = declared_length(request).is_some_and(|length| length <= CHEAP) && !request.headers.contains_key(EXPECT);
     if !(bodiless || cheap || session.downstream_session.is_body_done()) {
         session.set_keepalive(None);
     }
-}
-
-fn is_timeout(kind: &ErrorType) -> bool {
-    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
-    matches!(kind, ConnectTimedout | ReadTimedout | TLSHandshakeTimedout | WriteTimedout)
 }
 
 impl std::fmt::Debug for Gateway {
@@ -414,8 +391,3 @@ impl std::fmt::Debug for Gateway {
         f.debug_struct("Gateway").finish_non_exhaustive()
     }
 }
-
-/// A body larger than this is not gathered for the embedded service, whatever a route says.
-pub(super) const GATHER_LIMIT: u64 = 64 * 1024;
-/// How long the embedded service may take for one request.
-pub(super) const SERVICE_DEADLINE: Duration = Duration::from_secs(30);

@@ -68,7 +68,7 @@ pub struct Workers {
 ///
 /// # Errors
 /// If the system gives no thread, runtime or copy of a socket.
-pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Workers> {
+pub fn start(parts: Parts, bound: &[Bound]) -> io::Result<Workers> {
     let plan = Arc::clone(&parts.plan);
     let peers = Arc::new(Peers::new(&plan, parts.echo));
     let guard = Arc::new(guard(parts, Arc::clone(&peers)));
@@ -80,7 +80,7 @@ pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Workers> {
             runtime.block_on(peers.resolve());
             runtime.spawn(Arc::clone(&peers).keep_resolved());
         }
-        for listener in &bound {
+        for listener in bound {
             let socket = listener.socket.try_clone()?;
             let tls = listener.tls.clone().map(TlsAcceptor::from);
             runtime.spawn(accept(socket, tls, Arc::clone(&guard), stopping.clone()));
@@ -130,7 +130,8 @@ fn guard(parts: Parts, peers: Arc<Peers>) -> Guard {
         ..ServerConf::default()
     };
     let strips = plan.routes.iter().map(|route| Strip::new(&route.identity)).collect();
-    let service = if plan.routes.iter().any(|route| matches!(route.target, Target::TokenService)) { parts.service } else { None };
+    let service =
+        if plan.routes.iter().any(|route| matches!(route.target, Target::TokenService)) { parts.service } else { None };
     let (limits, envelope) = (plan.guard.clone(), Arc::clone(&plan.fallback));
     let (ids, metrics) = (RequestIds::new(&*parts.entropy), parts.metrics);
     let gateway =

@@ -50,7 +50,8 @@ impl Reply {
     #[must_use]
     pub fn refusal(denial: &Denial, style: Style, request_id: &str) -> Self {
         let facts = facts(denial, style);
-        let mut headers = vec![(CONTENT_TYPE, styles::content_type(style)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+        let mut headers =
+            vec![(CONTENT_TYPE, styles::content_type(style)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
         headers.extend(fields(denial));
         let body = styles::body(style, &facts, request_id);
         Self { status: facts.status, headers, body: Bytes::from(body) }
@@ -89,7 +90,9 @@ fn fields(denial: &Denial) -> Vec<(HeaderName, HeaderValue)> {
 /// The one mapping from reasons to statuses. `style` decides two rows only: a lock and a missing step-up.
 fn facts(denial: &Denial, style: Style) -> Facts {
     let (status, title, detail) = match denial {
-        Denial::BadRequest(what) => (StatusCode::BAD_REQUEST, "The request cannot be read in exactly one way.", Some(which(*what))),
+        Denial::BadRequest(what) => {
+            (StatusCode::BAD_REQUEST, "The request cannot be read in exactly one way.", Some(which(*what)))
+        }
         Denial::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "The request was not complete in time.", None),
         Denial::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than this route takes.", None),
         Denial::TargetTooLong => (StatusCode::URI_TOO_LONG, "The request target is too long.", None),
@@ -100,9 +103,11 @@ fn facts(denial: &Denial, style: Style) -> Facts {
         Denial::NoRoute => (StatusCode::NOT_FOUND, "There is nothing at this address.", None),
         Denial::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.", None),
         Denial::CredentialMissing => (StatusCode::UNAUTHORIZED, "Authentication is required.", None),
-        Denial::CredentialMisplaced(_) => {
-            (StatusCode::UNAUTHORIZED, "Authentication is required.", Some("Tokens are taken from `Authorization: Bearer` only."))
-        }
+        Denial::CredentialMisplaced(_) => (
+            StatusCode::UNAUTHORIZED,
+            "Authentication is required.",
+            Some("Tokens are taken from `Authorization: Bearer` only."),
+        ),
         Denial::CredentialInvalid => (StatusCode::UNAUTHORIZED, "The token is not valid.", None),
         Denial::CredentialKind => (StatusCode::FORBIDDEN, "This kind of token may not be used here.", None),
         Denial::ScopeMissing(_) => (StatusCode::FORBIDDEN, "The token lacks a scope that is needed here.", None),
@@ -110,8 +115,12 @@ fn facts(denial: &Denial, style: Style) -> Facts {
         Denial::StepUpRequired(_) => (step_up_status(style), "A stronger or more recent authentication is needed.", None),
         Denial::LimitReached(_) => (StatusCode::TOO_MANY_REQUESTS, "Too many requests.", None),
         Denial::Locked(_) => (locked_status(style), "Too many failed attempts; locked for a while.", None),
-        Denial::AuthorityUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "The token service cannot be asked at the moment.", None),
-        Denial::StoreUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "The service cannot remember this at the moment.", None),
+        Denial::AuthorityUnavailable(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "The token service cannot be asked at the moment.", None)
+        }
+        Denial::StoreUnavailable(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "The service cannot remember this at the moment.", None)
+        }
         Denial::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, "The service is busy.", None),
         Denial::UpstreamUnavailable => (StatusCode::BAD_GATEWAY, "The upstream did not answer properly.", None),
         Denial::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "The upstream took too long.", None),
@@ -158,10 +167,13 @@ fn challenge(parameters: &str) -> (HeaderName, HeaderValue) {
 fn step_up(wanted: &Challenge) -> String {
     let mut parameters = String::from(r#"error="insufficient_user_authentication""#);
     if !wanted.acr_values.is_empty() {
-        parameters += &format!(r#", acr_values="{}""#, wanted.acr_values.join(" "));
+        parameters += r#", acr_values=""#;
+        parameters += &wanted.acr_values.join(" ");
+        parameters.push('"');
     }
     if let Some(max_age) = wanted.max_age {
-        parameters += &format!(", max_age={}", max_age.as_secs());
+        parameters += ", max_age=";
+        parameters += &max_age.as_secs().to_string();
     }
     parameters
 }
@@ -174,7 +186,7 @@ fn allow(methods: &[Method]) -> Option<HeaderValue> {
 
 /// Seconds until then, rounded up, at least 1: `Retry-After` is never too early.
 fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_millis().div_ceil(1000).min(86_400 * 365).max(1).try_into().unwrap_or(1)
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ fn what_the_standards_demand_beside_a_status_is_there_in_every_style() {
 
 #[test]
 fn every_401_of_style_oauth_is_the_same_two_keys() {
-    let expected = r#"{"errorMessage":"Authentication is possible but has failed or not yet been provided.","message":"Authentication is possible but has failed or not yet been provided."}"#;
+    let expected = r#"{"message":"Authentication is possible but has failed or not yet been provided.","errorMessage":"Authentication is possible but has failed or not yet been provided."}"#;
     for denial in every_denial() {
         let reply = Reply::refusal(&denial, Style::OAuth, "r-1");
         if reply.status == StatusCode::UNAUTHORIZED {

@@ -93,7 +93,8 @@ pub fn examine(bytes: &[u8], from: usize, limits: &HeadLimits) -> Result<Examine
         Some(_) => None,
         None => refuse_long_target(text, limits).map(|()| None)?,
     };
-    if end.unwrap_or(text.len()) + skipped > limits.head_bytes {
+    // A head that is not complete needs at least one more byte.
+    if end.unwrap_or(text.len() + 1) + skipped > limits.head_bytes {
         return Err(Denial::HeadTooLarge);
     }
     let (Some(line), Some(end)) = (line, end) else {

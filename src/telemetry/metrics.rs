@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::model::Denial;
@@ -91,7 +92,12 @@ impl Metrics {
                 &["issuer", "outcome"],
                 &FAST,
             )?,
-            jwks: counter(&registry, "jwks_refresh_total", "Fetches of key sets, by issuer and outcome.", &["issuer", "outcome"])?,
+            jwks: counter(
+                &registry,
+                "jwks_refresh_total",
+                "Fetches of key sets, by issuer and outcome.",
+                &["issuer", "outcome"],
+            )?,
             upstream: histogram(&registry, "upstream_duration_seconds", "Time to the upstream's head.", &["upstream"], &FAST)?,
             cache_entries: gauges(&registry, "cache_entries", "Remembered tokens, by table.", &["table"])?,
             connections: gauge(&registry, "connections", "Open client connections.")?,
@@ -163,7 +169,13 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntG
     Ok(metric)
 }
 
-fn histogram(registry: &Registry, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> prometheus::Result<HistogramVec> {
     let options = HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec());
     let metric = HistogramVec::new(options, labels)?;
     registry.register(Box::new(metric.clone()))?;

@@ -1,1 +1,202 @@
-//! (being written)
+//! The embedded token service without HTTP: accounts, clients, challenges, sessions, grants and their tokens.
+//!
+//! Imports `model`, `rules`, `plan` and the cuts of `store`; names no HTTP library, and rusqlite only under `store::sqlite`.
+//! Deliberately absent: everything in which the APIs differ. That is data (`session`) and words (`token_api`).
+//!
+//! Order of every change: commit, then cut at the gateway, then answer. Never the reverse.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::model::{Clock, Denial, Entropy, IssuerId, Now};
+use crate::plan::{Environment, Hashing, LockSettings};
+use crate::rules::lockout::LockRule;
+use crate::store::cuts::{Cuts, Reach};
+use crate::tokens::guard::Guard;
+use crate::tokens::keyring::{KeyFault, Keyring};
+use crate::tokens::notifier::Notifier;
+use crate::tokens::passwords::{InvalidCost, Passwords};
+use crate::tokens::store::sqlite::OpenFault;
+use crate::tokens::store::{StoreFault, TokenStore};
+
+pub mod account;
+pub mod client;
+mod enrolment;
+mod grants;
+mod guard;
+pub mod identifier;
+mod introspection;
+pub mod keyring;
+mod mint;
+pub mod notifier;
+mod passwords;
+pub mod refusal;
+pub mod session;
+mod sign_in;
+pub mod store;
+mod verification;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use enrolment::{AccountRefused, ClientRefused, PASSWORD_MAX};
+pub use grants::TokenPair;
+pub use sign_in::{IssuedCode, SignIn};
+pub use verification::{Verification, is_one_time_code, is_proof};
+
+/// What the token service is told once, when it starts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its issuer.
+    pub issuer: IssuerId,
+    /// Where it runs.
+    pub environment: Environment,
+    /// How passwords are hashed.
+    pub hashing: Hashing,
+    /// When an account is locked.
+    pub lock: LockSettings,
+}
+
+impl Settings {
+    /// From the plan.
+    #[must_use]
+    pub fn from_plan(service: &crate::plan::TokenService, environment: Environment) -> Self {
+        Self { issuer: service.issuer, environment, hashing: service.hashing.clone(), lock: service.lock }
+    }
+}
+
+/// The world outside, as far as the token service touches it.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where the gateway hears of what was revoked.
+    pub cuts: Arc<Cuts>,
+    /// Who carries one-time codes.
+    pub notifier: Arc<dyn Notifier>,
+}
+
+/// The token service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Database(#[from] OpenFault),
+    /// The database was opened and then failed.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// The server key cannot be had.
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+    /// The key file is not the one with which this database was written: no secret in it would ever match again.
+    #[error("the database was written under another server key than the one in its key file")]
+    ForeignKey,
+    /// Password hashing cannot work as configured.
+    #[error(transparent)]
+    Cost(#[from] InvalidCost),
+    /// Codes that everybody knows are for the sandbox only.
+    #[error("a notifier with a fixed code is for the sandbox environment only")]
+    FixedCode,
+}
+
+/// The embedded token service.
+#[derive(Debug)]
+pub struct TokenService {
+    issuer: IssuerId,
+    store: Arc<dyn TokenStore>,
+    keyring: Keyring,
+    guard: Guard,
+    passwords: Passwords,
+    /// Messages being sent.
+    sending: Arc<Semaphore>,
+    surroundings: Surroundings,
+}
+
+/// Messages that may be on their way at once; what does not fit is not sent.
+const SENDING: usize = 64;
+
+impl TokenService {
+    /// Starts on the SQLite database at `path`, with its key in the file of the same name and `.key` after it.
+    ///
+    /// # Errors
+    /// [`StartFault`].
+    pub async fn open(path: &std::path::Path, settings: &Settings, surroundings: Surroundings) -> Result<Self, StartFault> {
+        let store = store::sqlite::SqliteStore::open(path, surroundings.clock.now().wall)?;
+        let mut key_file = path.as_os_str().to_owned();
+        key_file.push(".key");
+        let keyring = Keyring::open(key_file.as_ref(), surroundings.entropy.as_ref())?;
+        Self::start(Arc::new(store), keyring, settings, surroundings).await
+    }
+
+    async fn start(
+        store: Arc<dyn TokenStore>,
+        keyring: Keyring,
+        settings: &Settings,
+        surroundings: Surroundings,
+    ) -> Result<Self, StartFault> {
+        if settings.environment != Environment::Sandbox && surroundings.notifier.fixed_code().is_some() {
+            return Err(StartFault::FixedCode);
+        }
+        if !store.adopt_key(keyring.check()).await? {
+            return Err(StartFault::ForeignKey);
+        }
+        let remembered = store.attempts(u32::try_from(guard::NOBODIES).unwrap_or(u32::MAX)).await?;
+        let rule = LockRule::new(settings.lock.attempts, settings.lock.duration);
+        Ok(Self {
+            issuer: settings.issuer,
+            guard: Guard::new(rule, remembered, surroundings.clock.now()),
+            passwords: Passwords::new(&settings.hashing, surroundings.entropy.as_ref())?,
+            store,
+            keyring,
+            sending: Arc::new(Semaphore::new(SENDING)),
+            surroundings,
+        })
+    }
+
+    /// Its issuer: what the principals of its tokens carry.
+    #[must_use]
+    pub fn issuer(&self) -> IssuerId {
+        self.issuer
+    }
+
+    /// Password checks computed since the start.
+    #[must_use]
+    pub fn password_checks(&self) -> u64 {
+        self.passwords.computed()
+    }
+
+    /// Forgets what has expired, at most 200 rows of each sort in a transaction, until nothing is left or `ROUNDS` are
+    /// done. To be called about once a minute. How many rows were deleted.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`.
+    pub async fn clean_up(&self, now: Now) -> Result<usize, Denial> {
+        const ROUNDS: usize = 50;
+        const BATCH: u32 = 200;
+        let mut total = 0;
+        for _ in 0..ROUNDS {
+            let deleted = self.store.clean_up(now.wall, BATCH).await?;
+            total += deleted;
+            if deleted == 0 {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    fn now(&self) -> Now {
+        self.surroundings.clock.now()
+    }
+
+    fn entropy(&self) -> &dyn Entropy {
+        self.surroundings.entropy.as_ref()
+    }
+
+    /// Tells the gateway that what it remembers is no longer so.
+    fn cut(&self, reach: Reach) {
+        self.surroundings.cuts.publish(self.issuer, reach, self.now());
+    }
+}

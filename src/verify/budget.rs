@@ -37,14 +37,37 @@ impl MissBudget {
         Self { limiter: RateLimiter::dashmap_with_clock(quota, Ticks(clock)), hash: RandomState::new() }
     }
 
-    /// Spends one miss of the source's budget, or says `LimitReached` with the wait until there is one.
-    pub(crate) fn spend(&self, source: Source) -> Result<(), Denial> {
+    /// What a request of this source has to pay for asking; nothing if it presents a token that is known.
+    pub(crate) fn toll(&self, source: Source, known: bool) -> Toll<'_> {
+        Toll { budget: self, source, paid: known }
+    }
+
+    fn spend(&self, source: Source) -> Result<(), Denial> {
         let [low, high, ..] = self.hash.hash_one(source.key()).to_le_bytes();
         let until = match self.limiter.check_key(&u16::from_le_bytes([low, high])) {
             Ok(()) => return Ok(()),
             Err(until) => until,
         };
         Err(Denial::LimitReached(until.wait_time_from(self.limiter.clock().now())))
+    }
+}
+
+/// What one request pays, once, as soon as it asks: whoever only waits for what others asked pays nothing.
+#[derive(Debug)]
+pub(crate) struct Toll<'a> {
+    budget: &'a MissBudget,
+    source: Source,
+    paid: bool,
+}
+
+impl Toll<'_> {
+    /// Spends one miss of the source's budget, or says `LimitReached` with the wait until there is one.
+    pub(crate) fn pay(&mut self) -> Result<(), Denial> {
+        if !self.paid {
+            self.budget.spend(self.source)?;
+            self.paid = true;
+        }
+        Ok(())
     }
 }
 

@@ -199,6 +199,13 @@ impl TokenCache {
         }
     }
 
+    /// Lets moka do now what it otherwise does by and by.
+    #[cfg(test)]
+    pub(crate) fn settle(&self) {
+        self.active.run_pending_tasks();
+        self.inactive.run_pending_tasks();
+    }
+
     /// How many active and inactive tokens are remembered, about.
     pub(crate) fn sizes(&self) -> (u64, u64) {
         (self.active.entry_count(), self.inactive.entry_count())
@@ -215,5 +222,67 @@ impl moka::Expiry<EntryKey, Kept> for PerEntry {
 
     fn expire_after_update(&self, _: &EntryKey, kept: &Kept, _: Instant, _: Option<Duration>) -> Option<Duration> {
         Some(kept.lifetime)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixture::{Counting, LIMITS, facts};
+
+    const LONG: Duration = Duration::from_mins(10);
+
+    fn at(millis: u64) -> Now {
+        Now { wall: Timestamp::default(), tick: Tick::from_millis(millis) }
+    }
+
+    fn key(token: &str) -> EntryKey {
+        EntryKey { issuer: IssuerId(0), digest: KeyedHash::new(&Counting).digest(token.as_bytes()) }
+    }
+
+    fn entry(asked: u64) -> Arc<Entry> {
+        let began = Began { sequence: Sequence::default(), tick: Tick::from_millis(asked) };
+        Arc::new(Entry::new(Principal::new(facts()).unwrap(), Fingerprint([0; 32]), began))
+    }
+
+    fn known(cache: &TokenCache) -> (Option<Duration>, bool) {
+        let active = cache.active(&key("a")).map(|entry| entry.age(Tick::from_millis(100)));
+        (active, cache.is_inactive(&key("a"), Tick::from_millis(100)))
+    }
+
+    #[test]
+    fn of_two_answers_the_one_that_was_asked_for_later_counts_whichever_lands_first() {
+        let young = Some(Duration::from_millis(10));
+        let cache = TokenCache::new(&LIMITS);
+        cache.remember_active(key("a"), &entry(90), LONG);
+        cache.remember_active(key("a"), &entry(50), LONG);
+        assert_eq!(known(&cache), (young, false));
+        cache.remember_inactive(key("a"), Tick::from_millis(60), at(100), LONG);
+        assert_eq!(known(&cache), (young, false));
+        cache.remember_inactive(key("a"), Tick::from_millis(95), at(100), LONG);
+        assert_eq!(known(&cache), (None, true));
+        cache.remember_active(key("a"), &entry(94), LONG);
+        assert_eq!(known(&cache), (None, true));
+        cache.remember_active(key("a"), &entry(96), LONG);
+        assert_eq!(known(&cache), (Some(Duration::from_millis(4)), false));
+    }
+
+    #[test]
+    fn an_inactive_answer_is_kept_for_ten_seconds_at_most_and_not_at_all_if_so_configured() {
+        let cache = TokenCache::new(&LIMITS);
+        cache.remember_inactive(key("a"), Tick::from_millis(0), at(0), LONG);
+        assert!(cache.is_inactive(&key("a"), Tick::from_millis(9_999)));
+        assert!(!cache.is_inactive(&key("a"), Tick::from_millis(10_000)));
+        cache.remember_inactive(key("b"), Tick::from_millis(0), at(0), Duration::ZERO);
+        assert!(!cache.is_inactive(&key("b"), Tick::from_millis(0)));
+    }
+
+    #[test]
+    fn one_caller_renews_until_it_gives_up() {
+        let entry = entry(0);
+        assert!(entry.claim_renewal());
+        assert!(!entry.claim_renewal());
+        entry.release_renewal();
+        assert!(entry.claim_renewal());
     }
 }

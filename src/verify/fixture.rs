@@ -1,11 +1,23 @@
 //! What the tests of this module share: clocks that are set by hand and authorities that say what they are told to say.
 
+pub(crate) mod signing;
+
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
 
 use crate::model::{
     Clock, Credential, Denial, Entropy, IssuerId, NonEmpty, Now, Principal, PrincipalFacts, ScopeSet, Source, Tick, Timestamp,
@@ -85,6 +97,76 @@ impl Authority for Arc<Script> {
             tokio::time::sleep(self.latency).await;
         }
         answer
+    }
+}
+
+/// An HTTP server on a free local port that says what it is told to say, and remembers what it was asked.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    answer: Arc<Mutex<Canned>>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+}
+
+/// What a server answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Canned {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    pub(crate) latency: Duration,
+}
+
+/// What a server was asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Heard {
+    pub(crate) authorization: Option<String>,
+    pub(crate) body: String,
+}
+
+impl Served {
+    pub(crate) async fn saying(status: u16, body: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let canned = Canned { status, body: body.to_owned(), latency: Duration::ZERO };
+        let (answer, heard) = (Arc::new(Mutex::new(canned)), Arc::default());
+        let served = Self { address: listener.local_addr().unwrap(), answer, heard };
+        tokio::spawn(serve(listener, Arc::clone(&served.answer), Arc::clone(&served.heard)));
+        served
+    }
+
+    pub(crate) fn says(&self, status: u16, body: &str) {
+        let mut answer = self.answer.lock().unwrap();
+        (answer.status, answer.body) = (status, body.to_owned());
+    }
+
+    pub(crate) fn takes(&self, latency: Duration) {
+        self.answer.lock().unwrap().latency = latency;
+    }
+
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    pub(crate) fn url(&self) -> http::Uri {
+        format!("http://{}/at", self.address).parse().unwrap()
+    }
+}
+
+async fn serve(listener: TcpListener, answer: Arc<Mutex<Canned>>, heard: Arc<Mutex<Vec<Heard>>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (answer, heard) = (Arc::clone(&answer), Arc::clone(&heard));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (answer, heard) = (Arc::clone(&answer), Arc::clone(&heard));
+            async move {
+                let field = request.headers().get("authorization");
+                let authorization = field.map(|value| value.to_str().unwrap().to_owned());
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                heard.lock().unwrap().push(Heard { authorization, body: String::from_utf8(body.into()).unwrap() });
+                let Canned { status, body, latency } = answer.lock().unwrap().clone();
+                tokio::time::sleep(latency).await;
+                Ok::<_, Infallible>(Response::builder().status(status).body(Full::<Bytes>::from(body)).unwrap())
+            }
+        });
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 

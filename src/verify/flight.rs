@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::Tick;
+use crate::model::{Denial, Tick};
 use crate::verify::authority::Unavailable;
 use crate::verify::cache::{Began, Digest, Entry};
 
@@ -56,6 +56,8 @@ pub(crate) enum Boarding {
     Joined(Landing),
     /// The caller is to ask, and to land the ticket; then everybody has the answer.
     Leads(Ticket, Landing),
+    /// The caller may not begin one.
+    Denied(Denial),
     /// As many loads are under way as may be.
     Full,
 }
@@ -82,7 +84,7 @@ impl Flights {
         Arc::new(Self { air: Mutex::default(), most })
     }
 
-    /// Joins the load of `digest` if one younger than `limit` is in the air, or else begins one at what `began` reads.
+    /// Joins the load of `digest` if one younger than `limit` is in the air, or else begins one if `permit` allows it.
     ///
     /// `known` is asked under the lock, after every landed load has been remembered: between a first look at the cache and
     /// this one a load may have landed, and without the second look it would be made again.
@@ -91,7 +93,7 @@ impl Flights {
         digest: Digest,
         (now, limit): (Tick, Duration),
         known: impl FnOnce() -> Option<Outcome>,
-        began: impl FnOnce() -> Began,
+        permit: impl FnOnce() -> Result<Began, Denial>,
     ) -> Boarding {
         let mut air = self.air();
         if let Some(outcome) = known() {
@@ -105,9 +107,13 @@ impl Flights {
         if air.under_way >= self.most {
             return Boarding::Full;
         }
+        let began = match permit() {
+            Ok(began) => began,
+            Err(denial) => return Boarding::Denied(denial),
+        };
         air.under_way += 1;
         air.taken_off += 1;
-        let (number, began) = (air.taken_off, began());
+        let number = air.taken_off;
         let (tower, landing) = watch::channel(None);
         air.flights.insert(digest, Flight { number, tick: began.tick, landing: landing.clone() });
         Boarding::Leads(Ticket { flights: Arc::clone(self), digest, number, began, tower }, Landing(landing))
@@ -150,5 +156,81 @@ impl Landing {
             Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable(Unavailable::Lost)),
             Err(_) => Outcome::Unavailable(Unavailable::Lost),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::cuts::Sequence;
+    use crate::verify::cache::KeyedHash;
+    use crate::verify::fixture::Counting;
+
+    const NOW: Tick = Tick::from_millis(1000);
+    const LONG: Duration = Duration::from_mins(1);
+
+    fn digest() -> Digest {
+        KeyedHash::new(&Counting).digest(b"token")
+    }
+
+    fn board(flights: &Arc<Flights>, limit: Duration) -> Boarding {
+        let permit = || Ok(Began { sequence: Sequence::default(), tick: NOW });
+        flights.board(digest(), (NOW, limit), || None, permit)
+    }
+
+    fn lead(flights: &Arc<Flights>, limit: Duration) -> (Ticket, Landing) {
+        let Boarding::Leads(ticket, landing) = board(flights, limit) else { panic!("nothing to join") };
+        (ticket, landing)
+    }
+
+    #[tokio::test]
+    async fn who_joins_hears_what_the_leader_lands() {
+        let flights = Flights::new(1);
+        let (ticket, leader) = lead(&flights, LONG);
+        let Boarding::Joined(joiner) = board(&flights, LONG) else { panic!("there is one to join") };
+        ticket.land(Outcome::Inactive);
+        assert!(matches!(leader.wait().await, Outcome::Inactive));
+        assert!(matches!(joiner.wait().await, Outcome::Inactive));
+        drop(lead(&flights, LONG));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_ticket_is_a_lost_question_and_makes_room() {
+        let flights = Flights::new(1);
+        let (ticket, landing) = lead(&flights, LONG);
+        drop(ticket);
+        assert!(matches!(landing.wait().await, Outcome::Unavailable(Unavailable::Lost)));
+        drop(lead(&flights, LONG));
+    }
+
+    #[test]
+    fn a_load_that_lands_late_takes_nothing_from_the_younger_one_in_its_place() {
+        let flights = Flights::new(2);
+        let (older, _landing) = lead(&flights, Duration::ZERO);
+        let (_younger, _other) = lead(&flights, Duration::ZERO);
+        older.land(Outcome::Inactive);
+        assert!(matches!(board(&flights, LONG), Boarding::Joined(_)));
+    }
+
+    #[test]
+    fn loads_that_were_replaced_count_until_they_land() {
+        let flights = Flights::new(2);
+        let older = lead(&flights, Duration::ZERO);
+        let _younger = lead(&flights, Duration::ZERO);
+        assert!(matches!(board(&flights, Duration::ZERO), Boarding::Full));
+        drop(older);
+        assert!(matches!(board(&flights, Duration::ZERO), Boarding::Leads(..)));
+    }
+
+    #[test]
+    fn who_may_not_ask_may_still_join() {
+        let flights = Flights::new(2);
+        let denial = Denial::LimitReached(LONG);
+        let denied = || Err(denial.clone());
+        let refused = flights.board(digest(), (NOW, LONG), || None, denied);
+        assert!(matches!(refused, Boarding::Denied(_)));
+        let _leader = lead(&flights, LONG);
+        let joined = flights.board(digest(), (NOW, LONG), || None, denied);
+        assert!(matches!(joined, Boarding::Joined(_)));
     }
 }

@@ -48,3 +48,25 @@ impl Authority for InProcess {
 
 /// How long the service may take: long for a look into a local file, so that only a stuck one is given up.
 const DEADLINE: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A service whose store is stuck.
+    #[derive(Debug)]
+    struct Stuck;
+
+    #[async_trait]
+    impl EmbeddedTokens for Stuck {
+        async fn introspect(&self, _: &str) -> Result<Option<PrincipalFacts>, Unavailable> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_is_stuck_is_given_up() {
+        let authority = InProcess { service: Arc::new(Stuck), claims: Arc::default() };
+        assert_eq!(authority.ask("token", Now::default()).await, Err(Unavailable::TooSlow));
+    }
+}

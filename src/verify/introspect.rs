@@ -14,7 +14,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 
-use crate::model::{Clock, Now, PrincipalFacts};
+use crate::model::{Clock, Now, PrincipalFacts, Secret};
 use crate::plan::{ClientAuthentication, Introspection};
 use crate::verify::answer::{FactsReader, Members, Unreadable};
 use crate::verify::authority::{Authority, Unavailable};
@@ -28,7 +28,7 @@ pub(crate) struct Endpoint {
     url: Uri,
     authorization: Option<HeaderValue>,
     /// What follows the token in the form: our credentials, if they go there.
-    form_tail: zeroize::Zeroizing<String>,
+    form_tail: Secret,
     expected_issuer: Option<Box<str>>,
     fetcher: Fetcher,
     reader: FactsReader,
@@ -44,7 +44,7 @@ impl Endpoint {
         Ok(Self {
             url: plan.url.clone(),
             authorization,
-            form_tail: form_tail.into(),
+            form_tail: Secret::new(form_tail),
             expected_issuer: plan.issuer.clone(),
             fetcher: Fetcher::new(&plan.url, plan.ca_file.as_deref(), bounds)?,
             reader,
@@ -54,11 +54,11 @@ impl Endpoint {
     }
 
     fn request(&self, token: &str) -> Result<Request<Full<Bytes>>, Unavailable> {
-        let mut form = String::with_capacity(token.len() + self.form_tail.len() + 64);
+        let mut form = String::with_capacity(token.len() + self.form_tail.expose().len() + 64);
         form.push_str("token=");
         push_encoded(&mut form, token);
         form.push_str("&token_type_hint=access_token");
-        form.push_str(&self.form_tail);
+        form.push_str(self.form_tail.expose());
         let mut request = Request::post(self.url.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json");
@@ -156,3 +156,6 @@ fn push_encoded(into: &mut String, text: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

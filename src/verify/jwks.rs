@@ -136,7 +136,7 @@ impl Published {
         let at = self.clock.now().tick;
         let result = fetched.as_ref().map(drop).map_err(|reason| *reason);
         if let Err(reason) = result {
-            tracing::warn!(url = %self.url, %reason, "cannot fetch an issuer's keys");
+            tracing::warn!(host = self.url.host(), %reason, "cannot fetch an issuer's keys");
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.attempts += 1;
@@ -192,3 +192,6 @@ fn from_file(path: &Path) -> Result<KeySet, SetupError> {
 const RETRY: Duration = Duration::from_secs(1);
 /// The largest JWKS document, in bytes.
 const LARGEST_DOCUMENT: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -43,13 +43,13 @@ struct Unproven<'t> {
 }
 
 impl Signer {
-    pub(crate) fn new(plan: &Jwt, reader: FactsReader, keys: KeyRing) -> Self {
+    pub(crate) fn new(plan: &Jwt, leeway: Duration, reader: FactsReader, keys: KeyRing) -> Self {
         Self {
             issuer: plan.issuer.clone(),
             audience: plan.audience.clone(),
             algorithms: plan.algorithms.clone(),
             types: plan.types.clone(),
-            leeway: plan.leeway,
+            leeway,
             reader,
             keys,
         }
@@ -151,3 +151,6 @@ impl From<Unreadable> for Refused {
         Self(what)
     }
 }
+
+#[cfg(test)]
+mod tests;

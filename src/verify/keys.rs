@@ -228,3 +228,6 @@ fn scheme(algorithm: JwtAlgorithm) -> Algorithm {
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
+
+#[cfg(test)]
+mod tests;

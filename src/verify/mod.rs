@@ -37,7 +37,7 @@ use crate::plan::{Freshness, OnOutage};
 use crate::rules::access::Requirements;
 use crate::store::cuts::{Cuts, Fingerprint};
 use crate::verify::authority::{Ageing, KnownIssuer, candidates};
-use crate::verify::budget::MissBudget;
+use crate::verify::budget::{MissBudget, Toll};
 use crate::verify::cache::{Began, Digest, Entry, EntryKey, KeyedHash, TokenCache, Worth};
 use crate::verify::flight::{Boarding, Outcome, Ticket};
 use crate::verify::jwt::claimed_issuer;
@@ -94,6 +94,7 @@ enum Standing {
     Good(Arc<Principal>),
     Inactive,
     Unavailable(Unavailable),
+    Denied(Denial),
 }
 
 impl Verifier {
@@ -143,12 +144,11 @@ impl Verifier {
         let issuers = self.shared.candidates(&missed.credential, requirements);
         // A token that is known and only too old for this route floods nobody: it draws on no budget.
         let known = issuers.iter().any(|issuer| self.shared.held(issuer, missed.digest, now).is_some());
-        if !known && !issuers.is_empty() {
-            self.shared.budget.spend(source)?;
-        }
+        let mut toll = self.shared.budget.toll(source, known);
         let mut unavailable = None;
         for issuer in issuers {
-            match self.shared.standing(issuer, &missed, freshness, now).await {
+            match self.shared.standing(issuer, &missed, freshness, &mut toll, now).await {
+                Standing::Denied(denial) => return Err(denial),
                 Standing::Good(principal) => return Ok(principal),
                 Standing::Inactive => {}
                 Standing::Unavailable(reason) => match self.shared.in_grace(issuer, missed.digest, freshness) {
@@ -225,11 +225,13 @@ impl Shared {
         issuer: &Arc<KnownIssuer>,
         missed: &Missed<'_>,
         freshness: &Freshness,
+        toll: &mut Toll<'_>,
         now: Now,
     ) -> Standing {
         for _ in 0..TRIES {
-            let outcome = match self.board(issuer, missed.digest, freshness, now) {
+            let outcome = match self.board(issuer, missed.digest, freshness, toll, now) {
                 Boarding::Known(outcome) => outcome,
+                Boarding::Denied(denial) => return Standing::Denied(denial),
                 Boarding::Full => return Standing::Unavailable(Unavailable::Busy),
                 Boarding::Joined(landing) => {
                     self.observer.looked_up(&issuer.name, Found::InTheAir);
@@ -254,14 +256,18 @@ impl Shared {
         Standing::Unavailable(Unavailable::Lost)
     }
 
-    fn board(&self, issuer: &KnownIssuer, digest: Digest, freshness: &Freshness, now: Now) -> Boarding {
+    fn board(&self, issuer: &KnownIssuer, digest: Digest, freshness: &Freshness, toll: &mut Toll<'_>, now: Now) -> Boarding {
         let known = || match self.fresh(issuer, digest, freshness, now) {
             Some(entry) => Some(Outcome::Active(entry)),
             None => self.is_inactive(issuer, digest, now).then_some(Outcome::Inactive),
         };
-        // The number is read before the question is asked: a cut from here on is later than what the load brings.
-        let began = || Began { sequence: self.cuts.sequence(), tick: self.clock.now().tick };
-        issuer.flights.board(digest, (now.tick, issuer.terms.limit(freshness)), known, began)
+        let begin = || toll.pay().map(|()| self.begin());
+        issuer.flights.board(digest, (now.tick, issuer.terms.limit(freshness)), known, begin)
+    }
+
+    /// The number is read before the question is asked: a cut from here on is later than what the load brings.
+    fn begin(&self) -> Began {
+        Began { sequence: self.cuts.sequence(), tick: self.clock.now().tick }
     }
 
     /// Near the end of its freshness, a token in use is asked about again before anybody must wait for it. Each token has its
@@ -279,10 +285,9 @@ impl Shared {
         if entry.age(now.tick) < due || !issuer.terms.renews() || Handle::try_current().is_err() || !entry.claim_renewal() {
             return;
         }
-        let began = || Began { sequence: self.cuts.sequence(), tick: self.clock.now().tick };
-        match issuer.flights.board(missed.digest, (now.tick, Duration::MAX), || None, began) {
+        match issuer.flights.board(missed.digest, (now.tick, Duration::MAX), || None, || Ok(self.begin())) {
             Boarding::Leads(ticket, _) => self.take_off(issuer, missed, ticket, Some(Arc::clone(entry))),
-            Boarding::Known(_) | Boarding::Joined(_) | Boarding::Full => entry.release_renewal(),
+            Boarding::Known(_) | Boarding::Joined(_) | Boarding::Denied(_) | Boarding::Full => entry.release_renewal(),
         }
     }
 

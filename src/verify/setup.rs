@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Clock, Entropy};
-use crate::plan::{CacheLimits, Introspection, Issuer, IssuerKind, Jwt, OnOutage, Route};
+use crate::plan::{CacheLimits, Freshness, Introspection, Issuer, IssuerKind, Jwt, OnOutage, Route};
+use crate::rules::access::Access;
 use crate::store::cuts::Cuts;
 use crate::verify::answer::FactsReader;
 use crate::verify::authority::{Ageing, Authority, KnownIssuer, Takes, Terms};
@@ -58,15 +59,19 @@ impl Needs {
     /// Of all routes of a plan.
     #[must_use]
     pub fn of(routes: &[Arc<Route>]) -> Self {
-        let grace = |route: &Arc<Route>| match route.freshness.on_outage {
-            OnOutage::Deny => Duration::ZERO,
-            OnOutage::Grace(grace) => grace,
-        };
-        let rules = routes.iter().filter_map(|route| route.access.requirements()).flat_map(|wanted| &wanted.claims);
-        Self {
-            longest_grace: routes.iter().map(grace).max().unwrap_or_default(),
-            claims: rules.map(|rule| rule.name.clone()).collect(),
+        let mut needs = Self::default();
+        for route in routes {
+            needs.add(&route.access, &route.freshness);
         }
+        needs
+    }
+
+    fn add(&mut self, access: &Access, freshness: &Freshness) {
+        if let OnOutage::Grace(grace) = freshness.on_outage {
+            self.longest_grace = self.longest_grace.max(grace);
+        }
+        let rules = access.requirements().map(|wanted| &*wanted.claims).unwrap_or_default();
+        self.claims.extend(rules.iter().map(|rule| rule.name.clone()));
     }
 }
 
@@ -134,7 +139,9 @@ fn known_issuer(issuer: &Issuer, setup: &Setup<'_>, claims: &Arc<BTreeSet<Box<st
         }
         IssuerKind::Jwt(plan) => {
             let keys = KeyRing::new(&plan.keys, Arc::clone(&setup.clock))?;
-            (Takes::JwtsOf(plan.issuer.clone()), signed(plan), Box::new(Signer::new(plan, reader, keys)))
+            let terms = signed(plan);
+            let signer = Signer::new(plan, terms.leeway, reader, keys);
+            (Takes::JwtsOf(plan.issuer.clone()), terms, Box::new(signer))
         }
     };
     let flights = Flights::new(Flights::MOST);
@@ -146,8 +153,16 @@ fn remote(plan: &Introspection) -> Terms {
 }
 
 fn signed(plan: &Jwt) -> Terms {
-    Terms { ageing: Ageing::SelfContained, lifetime: plan.cache_ttl, negative_lifetime: plan.negative_ttl, leeway: plan.leeway }
+    Terms {
+        ageing: Ageing::SelfContained,
+        lifetime: plan.cache_ttl,
+        negative_lifetime: plan.negative_ttl,
+        leeway: plan.leeway.min(LONGEST_LEEWAY),
+    }
 }
+
+/// However far clocks may differ by configuration, a token is not good for longer than this after its end.
+const LONGEST_LEEWAY: Duration = Duration::from_mins(1);
 
 /// Short although revocations are published here: asking costs no socket, and is how the service learns that a token whose
 /// life depends on its use is being used.
@@ -157,3 +172,6 @@ const EMBEDDED: Terms = Terms {
     negative_lifetime: Duration::from_secs(2),
     leeway: Duration::ZERO,
 };
+
+#[cfg(test)]
+mod tests;

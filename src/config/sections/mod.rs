@@ -56,7 +56,7 @@ impl Config {
                 "Where it runs. In the sandbox one-time codes are fixed and nothing is sent.",
             ),
             server: t.section("server", Server::read, "The process."),
-            listeners: several(t, "listener", Filled(Placed(Keys(Listener::read))), "An address to listen on."),
+            listeners: several(t, "listener", Filled(Placed(Keys(Listener::read))), "[[listener]]: an address to listen on."),
             admin: t.section("admin", Admin::read, "Health, metrics and the admin API."),
             guard: t.section("guard", Guard::read, "Bounds on what is read of a connection."),
             trusted_proxies: t.section("network", trusted_proxies, "Who stands in front of the gateway."),
@@ -69,7 +69,7 @@ impl Config {
                 t,
                 "route",
                 Filled(Placed(Keys(|t: &mut Table<'_>| Route::read(t, &defaults)))),
-                "What is let through, to whom and where to. What no route names is never forwarded.",
+                "[[route]]: what is let through, to whom and where to. What no route names is never forwarded.",
             ),
             defaults,
         }

@@ -96,7 +96,11 @@ fn access() -> impl crate::config::notation::Notation<Value = AccessRule> {
         AccessWord::Optional => AccessRule::Optional(Bearer::default()),
         AccessWord::Bearer => AccessRule::Bearer(Bearer::default()),
     };
-    Either { text: Mapped { notation: word, into: rule }, other: Keys(access_table) }
+    Either {
+        text: Mapped { notation: word, into: rule },
+        other: Keys(access_table),
+        example: "{ bearer = { scopes = [\"orders:read\"] } }",
+    }
 }
 
 fn access_table(t: &mut Table<'_>) -> AccessRule {

@@ -53,16 +53,7 @@ impl Settings {
                 Headers::Seed,
                 "The security headers of every response: `seed` for the twelve that older clients know, `modern` for today's.",
             ),
-            cors: t.inherited(
-                "cors",
-                Either {
-                    text: Mapped { notation: Placed(NAME), into: CorsChoice::Named },
-                    other: Mapped { notation: Keys(Cors::read), into: CorsChoice::Inline },
-                },
-                beneath.map(|b| &b.cors),
-                CorsChoice::BuiltIn,
-                "Which origins may read: the name of a [cors.NAME], or a table like one.",
-            ),
+            cors: cors(t, beneath.map(|b| &b.cors)),
             body_limit: t.inherited(
                 "body_limit",
                 Bytes(0..=64 * GIB),
@@ -79,7 +70,7 @@ impl Settings {
             ),
             on_outage: t.inherited(
                 "on_outage",
-                Either { text: Word(&[("deny", Outage::Deny)]), other: Keys(grace) },
+                Either { text: Word(&[("deny", Outage::Deny)]), other: Keys(grace), example: "{ grace = \"30s\" }" },
                 beneath.map(|b| &b.on_outage),
                 Outage::Deny,
                 "What is done when the token service cannot be asked: \"deny\" (503), or { grace = \"30s\" } for tokens last seen good.",
@@ -98,6 +89,16 @@ impl Settings {
             ),
         }
     }
+}
+
+fn cors(t: &mut Table<'_>, beneath: Option<&At<CorsChoice>>) -> At<CorsChoice> {
+    let choice = Either {
+        text: Mapped { notation: Placed(NAME), into: CorsChoice::Named },
+        other: Mapped { notation: Keys(Cors::read), into: CorsChoice::Inline },
+        example: "{ origins = [\"https://app.example\"] }",
+    };
+    let meaning = "Which origins may read: the name of a [cors.NAME], or a table like one.";
+    t.inherited("cors", choice, beneath, CorsChoice::BuiltIn, meaning)
 }
 
 fn grace(t: &mut Table<'_>) -> Outage {
@@ -174,6 +175,7 @@ impl Cors {
         let origins = Either {
             text: Word(&[("*", CorsOrigins::Any)]),
             other: Mapped { notation: Filled(CORS_ORIGIN), into: CorsOrigins::Listed },
+            example: "a list: [\"https://app.example\"]",
         };
         Self {
             origins: t

@@ -6,8 +6,10 @@ use crate::config::{At, Finding, Place, Report, did_you_mean};
 
 /// Things by the names that somebody chose for them, and which of them anybody asked for.
 pub(super) struct Directory<T> {
-    /// What they are, as the header of their table: `upstream` for `[upstream.NAME]`.
+    /// The header of their tables: `upstream` for `[upstream.NAME]`.
     section: &'static str,
+    /// What they are called in a report.
+    what: &'static str,
     entries: Vec<Listed<T>>,
 }
 
@@ -21,8 +23,8 @@ struct Listed<T> {
 
 impl<T> Directory<T> {
     /// An empty one for the tables `[section.NAME]`.
-    pub(super) fn new(section: &'static str) -> Self {
-        Self { section, entries: Vec::new() }
+    pub(super) fn new(section: &'static str, what: &'static str) -> Self {
+        Self { section, what, entries: Vec::new() }
     }
 
     /// Lists a thing.
@@ -30,13 +32,15 @@ impl<T> Directory<T> {
         self.entries.push(Listed { name: name.value.clone(), place: name.place, thing, used: Cell::new(false) });
     }
 
-    /// What has this name. Reports a name that does not exist.
+    /// What has this name. Reports a name that does not exist; nothing is called unused after that, because any of them may
+    /// be meant.
     pub(super) fn find(&self, name: &At<String>, report: &mut Report) -> Option<&T> {
         if let Some(listed) = self.entries.iter().find(|listed| listed.name == name.value) {
             listed.used.set(true);
             return listed.thing.as_ref();
         }
-        let finding = Finding::error(name.place, format!("there is no {} named `{}`", self.section, name.value))
+        self.spare();
+        let finding = Finding::error(name.place, format!("there is no {} named `{}`", self.what, name.value))
             .label(format!("no [{}.{}] in this file", self.section, name.value))
             .suggest(did_you_mean(&name.value, self.names()));
         report.add(finding);
@@ -63,7 +67,7 @@ impl<T> Directory<T> {
     /// Warns of what nobody asked for.
     pub(super) fn report_unused(&self, report: &mut Report) {
         for listed in self.entries.iter().filter(|listed| !listed.used.get()) {
-            report.add(Finding::warning(listed.place, format!("{} `{}` is not used by any route", self.section, listed.name)));
+            report.add(Finding::warning(listed.place, format!("the {} `{}` is used by no route", self.what, listed.name)));
         }
     }
 

@@ -11,6 +11,14 @@ use crate::rules::cors::{CorsPolicy, Origins};
 use crate::rules::envelope::{Envelope, Profile};
 use crate::rules::identity::IdentityNames;
 
+/// How the answers of a route look, and who is told upstream about its caller.
+pub(super) struct Dress {
+    /// For answers.
+    pub(super) envelope: Arc<Envelope>,
+    /// For the upstream.
+    pub(super) identity: Arc<IdentityNames>,
+}
+
 /// The CORS policies that routes can choose from.
 pub(super) struct Wardrobe {
     built_in: Arc<CorsPolicy>,
@@ -20,20 +28,16 @@ pub(super) struct Wardrobe {
 impl Wardrobe {
     /// All policies of the file.
     pub(super) fn new(config: &Config) -> Self {
-        let mut named = Directory::new("cors");
+        let mut named = Directory::new("cors", "CORS policy");
         for cors in &config.cors {
             named.list(&cors.name, Some(Arc::new(policy(&cors.value.value))));
         }
         Self { built_in: Arc::new(policy(&Cors::built_in())), named }
     }
 
-    /// The envelope of routes with these settings.
-    pub(super) fn envelope(&self, settings: &Settings, report: &mut Report) -> Option<Arc<Envelope>> {
-        self.envelope_in(settings.style.value, settings, report)
-    }
-
-    /// The same in another style.
-    pub(super) fn envelope_in(&self, style: Style, settings: &Settings, report: &mut Report) -> Option<Arc<Envelope>> {
+    /// The dress of routes with these settings, in this style.
+    pub(super) fn dress(&self, style: Style, settings: &Settings, report: &mut Report) -> Option<Dress> {
+        let identity = identity_names(&settings.identity, report);
         let cors = match &settings.cors.value {
             CorsChoice::BuiltIn => Arc::clone(&self.built_in),
             CorsChoice::Named(name) => Arc::clone(self.named.find(name, report)?),
@@ -43,7 +47,7 @@ impl Wardrobe {
             Headers::Seed => Profile::Seed,
             Headers::Modern => Profile::Modern,
         };
-        Some(Arc::new(Envelope::new(style, profile, cors)))
+        Some(Dress { envelope: Arc::new(Envelope::new(style, profile, cors)), identity })
     }
 
     /// Warns of policies that no route uses.
@@ -66,21 +70,26 @@ fn policy(cors: &Cors) -> CorsPolicy {
     }
 }
 
-/// Headers that already mean something else to an upstream.
-const TAKEN: [HeaderName; 9] = [
+/// Headers that already mean something else to an upstream, or that the gateway sets itself.
+const TAKEN: [HeaderName; 14] = [
     header::AUTHORIZATION,
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::COOKIE,
+    header::FORWARDED,
     header::HOST,
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-request-id"),
 ];
 
 /// The identity headers, each with a name of its own.
-pub(super) fn identity_names(identity: &Identity, report: &mut Report) -> Arc<IdentityNames> {
+fn identity_names(identity: &Identity, report: &mut Report) -> Arc<IdentityNames> {
     let all = [&identity.subject, &identity.client, &identity.scope, &identity.session];
     for (index, name) in all.iter().enumerate() {
         if TAKEN.contains(&name.value) {

@@ -4,10 +4,10 @@ use http::Uri;
 
 use crate::config::{self, At, Finding, Report};
 use crate::model::{IssuerId, NonEmpty, Secret};
-use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
 use crate::plan::compile::process::to_usize;
 use crate::plan::compile::upstreams::bare_host;
+use crate::plan::compile::{Machine, Workshop};
 use crate::plan::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
 
 /// The name of the issuer that is the embedded token service.
@@ -16,7 +16,7 @@ pub(super) const EMBEDDED: &str = "embedded";
 impl Workshop<'_> {
     /// The names of all issuers. The embedded one comes first and is never unused: its own routes ask it.
     pub(super) fn issuer_names(&self) -> Directory<IssuerId> {
-        let mut names = Directory::new("issuer");
+        let mut names = Directory::new("issuer", "issuer");
         if let Some(service) = &self.config.token_service {
             names.list(&At::written(EMBEDDED.to_owned(), service.place), Some(IssuerId(0)));
             names.spare();
@@ -48,7 +48,7 @@ impl Workshop<'_> {
     fn issuer_kind(&mut self, issuer: &config::Issuer) -> Option<IssuerKind> {
         match (&issuer.introspection, &issuer.jwt) {
             (Some(introspection), None) => self.introspection(&introspection.value).map(IssuerKind::Introspection),
-            (None, Some(jwt)) => jwt_issuer(&jwt.value, self.report).map(IssuerKind::Jwt),
+            (None, Some(jwt)) => jwt_issuer(&jwt.value, self.machine, self.report).map(IssuerKind::Jwt),
             (Some(_), Some(_)) | (None, None) => None,
         }
     }
@@ -68,7 +68,7 @@ impl Workshop<'_> {
             pool: from.pool.value,
             issuer: boxed(from.issuer.as_ref()),
             token_prefix: boxed(from.token_prefix.as_ref()),
-            ca_file: from.ca_file.as_ref().map(|path| path.value.clone()),
+            ca_file: from.ca_file.as_ref().map(|path| self.machine.locate(&path.value)),
         })
     }
 
@@ -91,7 +91,7 @@ impl Workshop<'_> {
     }
 }
 
-fn jwt_issuer(from: &config::Jwt, report: &mut Report) -> Option<Jwt> {
+fn jwt_issuer(from: &config::Jwt, machine: Machine<'_>, report: &mut Report) -> Option<Jwt> {
     let keys = match (&from.jwks_url, &from.key_files) {
         (Some(url), None) => {
             warn_of_plain_http(url, "the keys that every token is checked against", report);
@@ -100,11 +100,11 @@ fn jwt_issuer(from: &config::Jwt, report: &mut Report) -> Option<Jwt> {
                 deadline: from.deadline.value,
                 refresh: from.refresh.value,
                 cooldown: from.cooldown.value,
-                ca_file: from.ca_file.as_ref().map(|path| path.value.clone()),
+                ca_file: from.ca_file.as_ref().map(|path| machine.locate(&path.value)),
             }
         }
         (None, Some(files)) => {
-            KeySource::Files(NonEmpty::new(files.value.iter().map(|path| path.value.clone()).collect()).ok()?)
+            KeySource::Files(NonEmpty::new(files.value.iter().map(|path| machine.locate(&path.value)).collect()).ok()?)
         }
         (Some(_), Some(_)) | (None, None) => return None,
     };

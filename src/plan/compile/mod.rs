@@ -16,14 +16,14 @@ mod upstreams;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::{self, Config, Report};
 use crate::plan::compile::directory::Directory;
 use crate::plan::compile::dress::Wardrobe;
 use crate::plan::{Plan, Upstream};
 use crate::rules::forwarded::TrustedProxies;
-use std::sync::Arc;
 
 /// Where secrets come from.
 pub trait SecretSource: fmt::Debug {
@@ -37,18 +37,27 @@ pub trait SecretSource: fmt::Debug {
     fn file(&self, path: &Path) -> io::Result<String>;
 }
 
-/// What defaults take from the machine.
+/// What a plan takes from where it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Machine {
-    /// Its cores, at least 1.
+pub struct Machine<'a> {
+    /// The machine's cores, at least 1.
     pub cores: usize,
+    /// What relative paths are relative to: the configuration's folder.
+    pub folder: &'a Path,
+}
+
+impl Machine<'_> {
+    /// A path of the configuration, as the process can open it.
+    fn locate(self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
 }
 
 /// Reads and compiles the text of the file `name`. Start-up, `check`, reload and the tests all come through here.
 ///
 /// # Errors
 /// A report with at least one error. Otherwise the plan comes with a report that holds warnings only, mostly none.
-pub fn load(name: &str, text: &str, secrets: &dyn SecretSource, machine: Machine) -> Result<(Plan, Report), Report> {
+pub fn load(name: &str, text: &str, secrets: &dyn SecretSource, machine: Machine<'_>) -> Result<(Plan, Report), Report> {
     let (config, mut report) = config::read(name, text);
     let plan = config.and_then(|config| compile(&config, secrets, machine, &mut report));
     match plan {
@@ -61,11 +70,11 @@ pub fn load(name: &str, text: &str, secrets: &dyn SecretSource, machine: Machine
 struct Workshop<'a> {
     config: &'a Config,
     secrets: &'a dyn SecretSource,
-    machine: Machine,
+    machine: Machine<'a>,
     report: &'a mut Report,
 }
 
-fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine, report: &mut Report) -> Option<Plan> {
+fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, report: &mut Report) -> Option<Plan> {
     let mut shop = Workshop { config, secrets, machine, report };
     let listeners = shop.listeners();
     let admin = shop.admin();
@@ -73,7 +82,9 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine, report
     let issuer_names = shop.issuer_names();
     let upstreams: Directory<Arc<Upstream>> = shop.upstreams();
     let wardrobe = Wardrobe::new(config);
-    let token_service = shop.token_service();
+    // Whatever is wrong with it is in the report, so `None` is a plan without one, or no plan at all.
+    let token_service = config.token_service.as_ref().and_then(|service| shop.token_service(service));
+    let dress = wardrobe.dress(config.defaults.style.value, &config.defaults, shop.report);
     let routes = shop.routes(&issuer_names, &upstreams, &wardrobe);
     issuer_names.report_unused(shop.report);
     upstreams.report_unused(shop.report);
@@ -88,10 +99,10 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine, report
         trusted_proxies: TrustedProxies(config.trusted_proxies.value.clone().into()),
         table,
         routes,
-        fallback: wardrobe.envelope(&config.defaults, shop.report)?,
+        fallback: dress?.envelope,
         issuers: issuers?,
         upstreams: upstreams.into_things()?,
-        token_service: token_service?,
+        token_service,
         cache: shop.cache(),
     })
 }

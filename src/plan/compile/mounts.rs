@@ -6,7 +6,7 @@ use crate::config::{self, At, Environment, Finding, OAuthPaths as WrittenPaths, 
 use crate::model::{IssuerId, NonEmpty, ScopeSet, Style, TokenKind};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::dress::Wardrobe;
-use crate::plan::compile::routes::{Draft, Particulars};
+use crate::plan::compile::routes::{Draft, Particulars, draft};
 use crate::plan::{Hashing, LockSettings, OAuthApi, OAuthPaths, Target, TokenService};
 use crate::rules::access::{Access, Requirements};
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey};
@@ -25,20 +25,17 @@ struct Mount<'a> {
 }
 
 impl Workshop<'_> {
-    /// `None` if there is something wrong with it, `Some(None)` if there is none.
-    pub(super) fn token_service(&mut self) -> Option<Option<TokenService>> {
-        let config = self.config;
-        let Some(service) = &config.token_service else { return Some(None) };
+    pub(super) fn token_service(&mut self, service: &At<config::TokenService>) -> Option<TokenService> {
         let public_url = self.public_url(service);
-        if let (Some(oauth), Environment::Production) = (&service.value.oauth, config.environment.value) {
+        if let (Some(oauth), Environment::Production) = (&service.value.oauth, self.config.environment.value) {
             let finding = Finding::error(oauth.place, "one-time codes cannot be sent outside the sandbox yet");
             self.report.add(finding.help("set environment = \"sandbox\" to try this API out"));
         }
         let service = &service.value;
         let memory = service.hashing.memory.value / 1024;
-        Some(Some(TokenService {
+        Some(TokenService {
             issuer: IssuerId(0),
-            database: service.database.value.clone(),
+            database: self.machine.locate(&service.database.value),
             public_url: public_url?,
             oauth: service.oauth.as_ref().map(|api| oauth_api(&api.value)),
             hashing: Hashing {
@@ -48,7 +45,7 @@ impl Workshop<'_> {
                 queue: service.hashing.queue.value,
             },
             lock: LockSettings { attempts: service.lock.attempts.value, duration: service.lock.duration.value },
-        }))
+        })
     }
 
     fn public_url(&mut self, service: &At<config::TokenService>) -> Option<Box<str>> {
@@ -90,9 +87,13 @@ impl Workshop<'_> {
         };
         let key = RouteKey { host: HostPattern::any(), path, methods: Some(Box::new([mount.method])) };
         let name = At::written(mount.name.to_owned(), mount.place);
-        let particulars =
-            Particulars { access: mount.access, target: Target::TokenService, style: mount.style, body_limit: BODY_LIMIT };
-        self.draft(name, mount.place, key, particulars, &config.defaults, wardrobe)
+        let particulars = Particulars {
+            access: mount.access,
+            target: Target::TokenService,
+            dress: wardrobe.dress(mount.style, &config.defaults, self.report)?,
+            body_limit: BODY_LIMIT,
+        };
+        Some(draft(name, mount.place, key, particulars, &config.defaults))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The process, its listeners and its bounds.
 
 use crate::config::{At, Config, Finding, LogForm};
-use crate::plan::compile::Workshop;
+use crate::plan::compile::{Machine, Workshop};
 use crate::plan::{Admin, CacheLimits, GuardLimits, Listener, Server, TlsFiles};
 
 impl Workshop<'_> {
@@ -27,7 +27,7 @@ impl Workshop<'_> {
             }
             seen.push(address);
         }
-        config.listeners.iter().map(|listener| compile_listener(&listener.value)).collect()
+        config.listeners.iter().map(|listener| compile_listener(&listener.value, self.machine)).collect()
     }
 
     pub(super) fn admin(&mut self) -> Option<Admin> {
@@ -70,11 +70,11 @@ impl Workshop<'_> {
     }
 }
 
-fn compile_listener(listener: &crate::config::Listener) -> Option<Listener> {
+fn compile_listener(listener: &crate::config::Listener, machine: Machine<'_>) -> Option<Listener> {
     let tls = match &listener.tls {
         Some(tls) => {
             let (certificates, key) = (tls.value.certificates.as_ref()?, tls.value.key.as_ref()?);
-            Some(TlsFiles { certificates: certificates.value.clone(), key: key.value.clone() })
+            Some(TlsFiles { certificates: machine.locate(&certificates.value), key: machine.locate(&key.value) })
         }
         None => None,
     };

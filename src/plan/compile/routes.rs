@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::config::{self, At, Finding, Outage, Place, Report, Settings};
-use crate::model::{IssuerId, Style};
+use crate::config::{self, AccessRule, At, Finding, Outage, Place, Report, Settings};
+use crate::model::IssuerId;
 use crate::plan::compile::directory::Directory;
-use crate::plan::compile::dress::{Wardrobe, identity_names};
+use crate::plan::compile::dress::{Dress, Wardrobe};
 use crate::plan::compile::{Workshop, lag};
 use crate::plan::{Freshness, OnOutage, Route, Target, Upstream};
 use crate::rules::access::Access;
@@ -23,14 +23,14 @@ pub(super) struct Draft {
     pub(super) route: Route,
 }
 
-/// What makes two routes of the token service different from each other.
+/// What routes with the same settings differ in.
 pub(super) struct Particulars {
     /// Who may use it.
     pub(super) access: Access,
     /// Where its requests go.
     pub(super) target: Target,
-    /// How its refusals are spoken.
-    pub(super) style: Style,
+    /// How its answers are dressed.
+    pub(super) dress: Dress,
     /// The largest body it takes, in bytes.
     pub(super) body_limit: u64,
 }
@@ -72,58 +72,22 @@ impl Workshop<'_> {
         if route.value.upstream.is_none() {
             upstreams.spare();
         }
-        let access = match &route.value.access {
-            Some(rule) => self.access(rule, issuers),
-            None => {
-                issuers.spare();
-                None
-            }
-        };
+        let access = route.value.access.as_ref().and_then(|rule| self.access(rule, issuers));
+        if access.is_none() {
+            issuers.spare();
+        }
+        self.check_ends(&route.value);
         if let Some(access) = &access {
-            self.check_ends(&route.value, access);
             lag::check(settings, access, self.config, self.report);
         }
-        let particulars = Particulars {
-            style: settings.style.value,
-            body_limit: settings.body_limit.value,
-            access: access?,
-            target: Target::Upstream(upstream?),
-        };
+        let dress = wardrobe.dress(settings.style.value, settings, self.report);
+        let target = Target::Upstream(upstream?);
+        let particulars = Particulars { access: access?, target, dress: dress?, body_limit: settings.body_limit.value };
         let name = route.value.name.clone().unwrap_or_else(|| default_name(route));
         let place = route.value.path.as_ref().map_or(route.place, |path| path.place);
-        let mut draft = self.draft(name, place, key?, particulars, settings, wardrobe)?;
+        let mut draft = draft(name, place, key?, particulars, settings);
         draft.route.ends = route.value.ends.as_ref().map(|ends| ends.value);
         Some(draft)
-    }
-
-    /// A route of these settings, apart from its particulars.
-    pub(super) fn draft(
-        &mut self,
-        name: At<String>,
-        place: Place,
-        key: RouteKey,
-        particulars: Particulars,
-        settings: &Settings,
-        wardrobe: &Wardrobe,
-    ) -> Option<Draft> {
-        let on_outage = match settings.on_outage.value {
-            Outage::Deny => OnOutage::Deny,
-            Outage::Grace(grace) => OnOutage::Grace(grace),
-        };
-        let identity = identity_names(&settings.identity, self.report);
-        let route = Route {
-            name: name.value.as_str().into(),
-            index: 0,
-            access: particulars.access,
-            target: particulars.target,
-            envelope: wardrobe.envelope_in(particulars.style, settings, self.report)?,
-            freshness: Freshness { max_revocation_lag: settings.max_revocation_lag.value, on_outage },
-            body_limit: particulars.body_limit,
-            forward_authorization: settings.forward_authorization.value,
-            identity,
-            ends: None,
-        };
-        Some(Draft { name, place, key, route })
     }
 
     fn key(&mut self, route: &config::Route) -> Option<RouteKey> {
@@ -136,17 +100,37 @@ impl Workshop<'_> {
         Some(RouteKey { host: host?, path: path?, methods })
     }
 
-    fn check_ends(&mut self, route: &config::Route, access: &Access) {
-        let Some(ends) = &route.ends else { return };
-        match access {
-            Access::Bearer(_) => {}
-            Access::Public | Access::Optional(_) => {
+    fn check_ends(&mut self, route: &config::Route) {
+        let (Some(ends), Some(access)) = (&route.ends, &route.access) else { return };
+        match access.value {
+            AccessRule::Bearer(_) => {}
+            AccessRule::Public | AccessRule::Optional(_) => {
                 let finding = Finding::error(ends.place, "this route ends what a token began, but needs no token");
-                let place = route.access.as_ref().map_or(ends.place, |access| access.place);
-                self.report.add(finding.context(place, "`bearer` is needed here"));
+                self.report.add(finding.context(access.place, "`bearer` is needed here"));
             }
         }
     }
+}
+
+/// A route of these settings and particulars.
+pub(super) fn draft(name: At<String>, place: Place, key: RouteKey, particulars: Particulars, settings: &Settings) -> Draft {
+    let on_outage = match settings.on_outage.value {
+        Outage::Deny => OnOutage::Deny,
+        Outage::Grace(grace) => OnOutage::Grace(grace),
+    };
+    let route = Route {
+        name: name.value.as_str().into(),
+        index: 0,
+        access: particulars.access,
+        target: particulars.target,
+        envelope: particulars.dress.envelope,
+        freshness: Freshness { max_revocation_lag: settings.max_revocation_lag.value, on_outage },
+        body_limit: particulars.body_limit,
+        forward_authorization: settings.forward_authorization.value,
+        identity: particulars.dress.identity,
+        ends: None,
+    };
+    Draft { name, place, key, route }
 }
 
 fn complain<T>(read: Result<T, impl ToString>, place: Place, report: &mut Report) -> Option<T> {

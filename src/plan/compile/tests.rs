@@ -1,11 +1,22 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use http::Method;
 
 use super::*;
-use crate::plan::{IssuerKind, Target};
+use crate::model::{ClaimValue, IssuerId, NonEmpty, Style, TokenKind};
+use crate::plan::{ClientAuthentication, Ends, IssuerKind, JwtAlgorithm, KeySource, OnOutage, Servers, Target, UpstreamServer};
 use crate::rules::access::Access;
+use crate::rules::cors::Origins;
 use crate::rules::routing::Found;
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_mins(count)
+}
 
 /// Secrets that a test sets.
 #[derive(Debug, Default)]
@@ -23,8 +34,8 @@ impl SecretSource for Given {
 }
 
 fn load_text(text: &str) -> Result<(Plan, Report), Report> {
-    let secrets = Given([("ADMIN_TOKEN", "hush"), ("/run/secret", "hush\r\n")].into());
-    load("gateway.toml", text, &secrets, Machine { cores: 4 })
+    let secrets = Given([("PORTCULLIS_ADMIN_TOKEN", "hush"), ("/run/secret", "hush\r\n")].into());
+    load("gateway.toml", text, &secrets, Machine { cores: 4, folder: Path::new("") })
 }
 
 fn plan_of(text: &str) -> Plan {
@@ -32,13 +43,11 @@ fn plan_of(text: &str) -> Plan {
 }
 
 fn route_of<'p>(plan: &'p Plan, path: &str, method: &Method) -> &'p crate::plan::Route {
-    match plan.table.find("gateway.example", path, method, None) {
-        Found::Route(index) => &plan.routes[index],
-        other => panic!("{path}: {other:?}"),
-    }
+    let Found::Route(index) = plan.table.find("gateway.example", path, method, None) else { panic!("{path} has no route") };
+    &plan.routes[index]
 }
 
-const QUICK_START: &str = include_str!("../../../tests/config/quick-start.toml");
+const QUICK_START: &str = include_str!("../../../config/examples/token-service.toml");
 
 #[test]
 fn the_quick_start_compiles_without_a_warning() {
@@ -69,7 +78,286 @@ fn the_apis_of_the_token_service_bring_their_routes_along() {
     for path in ["/v2/oauth/token", "/v2/oauth/revoke", "/v1/authentications/password", "/oauth2/introspect"] {
         let route = route_of(&plan, path, &Method::POST);
         assert!(matches!((&route.target, &route.access), (Target::TokenService, Access::Public)), "{path}");
-        assert_eq!((route.body_limit, route.style()), (16 * 1024, crate::model::Style::OAuth), "{path}");
+        assert_eq!((route.body_limit, route.style()), (16 * 1024, Style::OAuth), "{path}");
     }
     assert!(matches!(route_of(&plan, "/v1/accounts", &Method::GET).access, Access::Bearer(_)));
+}
+
+/// A file with this between a listener and a route to an upstream.
+fn with(sections: &str, route: &str) -> String {
+    format!(
+        "[[listener]]\naddress = \"127.0.0.1:8080\"\n[upstream.u]\nservers = [\"http://127.0.0.1:9000\"]\n{sections}\n\
+         [[route]]\npath = \"/x\"\nupstream = \"u\"\n{route}"
+    )
+}
+
+fn titles(text: &str) -> Vec<String> {
+    load_text(text).unwrap_err().findings().iter().map(|finding| finding.title().to_owned()).collect()
+}
+
+#[test]
+fn the_bounds_of_the_guard_and_of_the_cache_reach_their_places() {
+    let sections = r#"
+        [guard]
+        head_size = "32KiB"
+        target_size = "4KiB"
+        fields = 50
+        head_deadline = "1s"
+        idle = "2s"
+        body_idle = "3s"
+        connections = 11
+        connections_per_source = 12
+        requests_per_connection = 13
+        [cache]
+        tokens = 14
+        inactive = 15
+        misses_per_second = 16
+        miss_burst = 17
+        [server]
+        threads = 18
+        drain = "4s"
+        upstream_pool = 19
+        log = "text""#;
+    let plan = plan_of(&with(sections, r#"access = "public""#));
+    let (guard, cache, server) = (&plan.guard, &plan.cache, &plan.server);
+    assert_eq!((guard.head_bytes, guard.target_bytes, guard.fields), (32 * 1024, 4 * 1024, 50));
+    assert_eq!([guard.head_deadline, guard.idle, guard.body_idle], [seconds(1), seconds(2), seconds(3)]);
+    assert_eq!((guard.connections, guard.connections_per_source, guard.requests_per_connection), (11, 12, 13));
+    assert_eq!((cache.tokens, cache.inactive, cache.misses_per_second, cache.miss_burst), (14, 15, 16, 17));
+    assert_eq!((server.threads, server.drain, server.upstream_pool, server.log_json), (18, seconds(4), 19, false));
+}
+
+#[test]
+fn an_introspection_endpoint_reaches_its_place_with_its_secret() {
+    let sections = r#"
+        [issuer.login.introspection]
+        url = "https://login.example/introspect"
+        client = { post = { id = "gateway", secret = { file = "/run/secret" } } }
+        deadline = "1s"
+        answer_size = "2KiB"
+        cache_ttl = "3s"
+        negative_ttl = "4s"
+        pool = 5
+        issuer = "https://login.example"
+        token_prefix = "lt_"
+        ca_file = "ca.pem""#;
+    let plan = plan_of(&with(sections, "access = \"bearer\"\nmax_revocation_lag = \"2s\""));
+    let IssuerKind::Introspection(login) = &plan.issuers[0].kind else { panic!("not an introspection") };
+    let ClientAuthentication::Post { id, secret } = &login.authentication else { panic!("not by post") };
+    assert_eq!((&**id, secret.expose()), ("gateway", "hush"));
+    assert_eq!(login.url, "https://login.example/introspect");
+    assert_eq!([login.deadline, login.cache_ttl, login.negative_ttl], [seconds(1), seconds(3), seconds(4)]);
+    assert_eq!((login.answer_bytes, login.pool), (2048, 5));
+    assert_eq!((login.issuer.as_deref(), login.token_prefix.as_deref()), (Some("https://login.example"), Some("lt_")));
+    assert_eq!(login.ca_file.as_deref(), Some(Path::new("ca.pem")));
+}
+
+#[test]
+fn an_issuer_of_jwts_reaches_its_place_and_its_types_lose_their_prefix() {
+    let sections = r#"
+        [issuer.staff.jwt]
+        issuer = "https://staff.example"
+        audience = ["orders"]
+        algorithms = ["ES256", "EdDSA"]
+        types = ["application/AT+JWT", ""]
+        jwks_url = "https://staff.example/keys"
+        deadline = "1s"
+        refresh = "11s"
+        cooldown = "2s"
+        leeway = "3s"
+        cache_ttl = "4s"
+        negative_ttl = "5s""#;
+    let plan = plan_of(&with(sections, r#"access = "optional""#));
+    let IssuerKind::Jwt(staff) = &plan.issuers[0].kind else { panic!("not an issuer of JWTs") };
+    assert_eq!(staff.algorithms.as_slice(), [JwtAlgorithm::Es256, JwtAlgorithm::EdDsa]);
+    assert_eq!(staff.types.iter().map(|name| &**name).collect::<Vec<_>>(), ["at+jwt", ""]);
+    assert_eq!([staff.leeway, staff.cache_ttl, staff.negative_ttl], [seconds(3), seconds(4), seconds(5)]);
+    let KeySource::Url { url, deadline, refresh, cooldown, ca_file } = &staff.keys else { panic!("not by URL") };
+    assert_eq!((url.path(), [*deadline, *refresh, *cooldown]), ("/keys", [seconds(1), seconds(11), seconds(2)]));
+    assert_eq!(ca_file, &None);
+    assert!(matches!(plan.routes[0].access, Access::Optional(_)));
+}
+
+#[test]
+fn an_upstream_reaches_its_place_and_its_ports_follow_their_schemes() {
+    let text = r#"
+        [[listener]]
+        address = "[::1]:8080"
+        [upstream.u]
+        servers = ["http://orders.internal", "https://orders.internal", "http://[::1]:9000"]
+        connect_timeout = "1s"
+        read_timeout = "2s"
+        write_timeout = "3s"
+        total_timeout = "4s"
+        idle_timeout = "5s"
+        retries = 6
+        hide_headers = ["X-Powered-By"]
+        [[route]]
+        path = "/**"
+        upstream = "u"
+        access = "public""#;
+    let plan = plan_of(text);
+    let upstream = &plan.upstreams[0];
+    let Servers::At(servers) = &upstream.servers else { panic!("no servers") };
+    let server = |host: &str, port, tls| UpstreamServer { host: host.into(), port, tls };
+    let expected = [server("orders.internal", 80, false), server("orders.internal", 443, true), server("::1", 9000, false)];
+    assert_eq!(servers.as_slice(), expected);
+    let waits = [
+        upstream.connect_timeout,
+        upstream.read_timeout,
+        upstream.write_timeout,
+        upstream.total_timeout,
+        upstream.idle_timeout,
+    ];
+    assert_eq!(waits, [1, 2, 3, 4, 5].map(seconds));
+    assert_eq!((upstream.retries, upstream.hide_headers[0].as_str()), (6, "x-powered-by"));
+}
+
+#[test]
+fn the_lives_of_the_oauth_api_reach_their_places() {
+    let text = r#"
+        environment = "sandbox"
+        [[listener]]
+        address = "127.0.0.1:8080"
+        [token_service]
+        public_url = "https://api.example/"
+        hashing = { memory = "64MiB", passes = 3, parallel = 4, queue = 5 }
+        lock = { attempts = 6, duration = "7m" }
+        [token_service.oauth]
+        access_ttl = "1s"
+        refresh_idle = "2s"
+        refresh_absolute = "3s"
+        refresh_grace = "4s"
+        superseded_access = "5s"
+        code_ttl = "6s"
+        verification_ttl = "7s"
+        verification_tries = 8
+        resend_interval = "9s"
+        codes_per_phone = 10
+        paths = { token = "/t" }
+        [upstream.u]
+        builtin = "echo"
+        [[route]]
+        path = "/x"
+        upstream = "u"
+        access = "public""#;
+    let plan = plan_of(text);
+    let service = plan.token_service.as_ref().unwrap();
+    let oauth = service.oauth.as_ref().unwrap();
+    let lives = [
+        oauth.access_ttl,
+        oauth.refresh_idle,
+        oauth.refresh_absolute,
+        oauth.refresh_grace,
+        oauth.superseded_access,
+        oauth.code_ttl,
+        oauth.verification_ttl,
+        oauth.resend_interval,
+    ];
+    assert_eq!(lives, [1, 2, 3, 4, 5, 6, 7, 9].map(seconds));
+    assert_eq!((oauth.verification_tries, oauth.codes_per_phone), (8, 10));
+    assert_eq!((&*oauth.paths.token, &*oauth.paths.revoke), ("/t", "/v2/oauth/revoke"));
+    assert_eq!(&*service.public_url, "https://api.example");
+    let hashing = &service.hashing;
+    assert_eq!((hashing.memory_kib, hashing.passes, hashing.parallel, hashing.queue), (64 * 1024, 3, 4, 5));
+    assert_eq!((service.lock.attempts, service.lock.duration), (6, minutes(7)));
+    assert_eq!(&*route_of(&plan, "/t", &Method::POST).name, "oauth.token");
+}
+
+#[test]
+fn what_a_token_must_have_reaches_the_access_rule() {
+    let route = r#"
+        ends = "subject"
+        [route.access.bearer]
+        accept = ["auth"]
+        scopes = ["write", "read"]
+        audience = ["orders"]
+        claims = { role = ["ops", 7, true] }
+        acr = ["second-factor"]
+        methods = ["otp"]
+        max_age = "5m""#;
+    let issuer = "[issuer.a.jwt]\nissuer = \"i\"\naudience = [\"x\"]\nkey_files = [\"keys.json\"]";
+    let plan = plan_of(&with(issuer, route));
+    let wanted = plan.routes[0].access.requirements().unwrap();
+    assert_eq!(wanted.issuers, NonEmpty::one(IssuerId(0)));
+    assert_eq!(wanted.kinds, NonEmpty::one(TokenKind::Auth));
+    assert_eq!(wanted.scopes.to_string(), "read write");
+    assert_eq!(wanted.audience, Some(NonEmpty::one("orders".into())));
+    let values = [ClaimValue::Text("ops".into()), ClaimValue::Integer(7), ClaimValue::Bool(true)];
+    assert_eq!((&*wanted.claims[0].name, wanted.claims[0].one_of.as_slice()), ("role", values.as_slice()));
+    let assurance = wanted.assurance.as_ref().unwrap();
+    assert_eq!(
+        (&assurance.acr, &assurance.methods),
+        (&Some(NonEmpty::one("second-factor".into())), &Some(NonEmpty::one("otp".into())))
+    );
+    assert_eq!(assurance.max_age, Some(minutes(5)));
+    assert_eq!(plan.routes[0].ends, Some(Ends::Subject));
+}
+
+#[test]
+fn a_route_goes_before_the_defaults_and_takes_from_them_what_it_does_not_say() {
+    let sections = r#"
+        [defaults]
+        style = "session"
+        body_limit = "1KiB"
+        on_outage = { grace = "7s" }
+        forward_authorization = true
+        identity = { subject = "x-user", client = "x-client" }
+        cors = "web"
+        [cors.web]
+        origins = ["https://app.example"]
+        max_age = "10m"
+        [[route]]
+        path = "/as-defaults"
+        upstream = "u"
+        access = "public""#;
+    let route = r#"
+        access = "public"
+        style = "back-office"
+        body_limit = "2KiB"
+        on_outage = "deny"
+        forward_authorization = false
+        identity = { subject = "x-account" }
+        cors = { origins = "*" }"#;
+    let plan = plan_of(&with(sections, route));
+    let [below, above] = &*plan.routes else { panic!("two routes are expected") };
+    assert_eq!((below.style(), above.style()), (Style::Session, Style::BackOffice));
+    assert_eq!((below.body_limit, above.body_limit), (1024, 2048));
+    assert_eq!((below.freshness.on_outage, above.freshness.on_outage), (OnOutage::Grace(seconds(7)), OnOutage::Deny));
+    assert_eq!((below.forward_authorization, above.forward_authorization), (true, false));
+    assert_eq!((below.identity.subject.as_str(), above.identity.subject.as_str()), ("x-user", "x-account"));
+    assert_eq!(above.identity.client.as_str(), "x-client");
+    assert_eq!(below.envelope.cors.max_age, Some(600));
+    assert_eq!(below.envelope.cors.origins, Origins::Listed(Box::new(["https://app.example".into()])));
+    assert_eq!(above.envelope.cors.origins, Origins::Any);
+    assert_eq!(plan.fallback.style, Style::Session);
+}
+
+#[test]
+fn the_only_issuer_need_not_be_named_but_two_must_be() {
+    let issuer = |name| format!("[issuer.{name}.jwt]\nissuer = \"i\"\naudience = [\"x\"]\nkey_files = [\"keys.json\"]\n");
+    assert!(load_text(&with(&issuer("a"), "access = \"bearer\"")).is_ok());
+    let two = issuer("a") + &issuer("b");
+    assert_eq!(titles(&with(&two, "access = \"bearer\"")), ["it is not said whose tokens are taken here"]);
+    assert_eq!(titles(&with("", "access = \"bearer\"")), ["there is nobody to ask about tokens"]);
+    let named = load_text(&with(&two, "access = { bearer = { issuers = [\"b\", \"a\"] } }")).unwrap().0;
+    let wanted = named.routes[0].access.requirements().unwrap();
+    assert_eq!(wanted.issuers.as_slice(), [IssuerId(1), IssuerId(0)]);
+}
+
+#[test]
+fn the_embedded_token_service_is_the_issuer_named_embedded_and_comes_first() {
+    let sections = "[token_service]\npublic_url = \"https://api.example\"\n\
+                    [issuer.a.jwt]\nissuer = \"i\"\naudience = [\"x\"]\nkey_files = [\"keys.json\"]";
+    let plan = plan_of(&with(sections, "access = { bearer = { issuers = [\"a\", \"embedded\"] } }"));
+    let names: Vec<&str> = plan.issuers.iter().map(|issuer| &*issuer.name).collect();
+    assert_eq!(names, ["embedded", "a"]);
+    let wanted = plan.routes[0].access.requirements().unwrap();
+    assert_eq!(wanted.issuers.as_slice(), [IssuerId(1), IssuerId(0)]);
+}
+
+#[test]
+fn no_secret_is_printed_by_a_plan_or_a_report() {
+    let (plan, _) = load_text(QUICK_START).unwrap_or_else(|report| panic!("{report}"));
+    assert!(!format!("{plan:?}").contains("hush"));
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{HeaderName, Uri, header};
 
 use crate::config::{self, At, Environment, Finding, Report};
 use crate::model::NonEmpty;
@@ -11,10 +11,13 @@ use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
 use crate::plan::{Servers, Upstream, UpstreamServer};
 
+/// Headers that tell where a message ends.
+const FRAMING: [HeaderName; 3] = [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
 impl Workshop<'_> {
     pub(super) fn upstreams(&mut self) -> Directory<Arc<Upstream>> {
         let config = self.config;
-        let mut directory = Directory::new("upstream");
+        let mut directory = Directory::new("upstream", "upstream");
         for upstream in &config.upstreams {
             let compiled = self.upstream(&upstream.name.value, &upstream.value.value);
             directory.list(&upstream.name, compiled.map(Arc::new));
@@ -23,6 +26,11 @@ impl Workshop<'_> {
     }
 
     fn upstream(&mut self, name: &str, upstream: &config::Upstream) -> Option<Upstream> {
+        let hidden = &upstream.hide_headers;
+        for framing in hidden.value.iter().filter(|name| FRAMING.contains(name)) {
+            let finding = Finding::error(hidden.place, format!("`{framing}` cannot be hidden"));
+            self.report.add(finding.label("without it nobody knows where a response ends"));
+        }
         Some(Upstream {
             name: name.into(),
             servers: self.servers(upstream)?,
@@ -32,7 +40,7 @@ impl Workshop<'_> {
             total_timeout: upstream.total_timeout.value,
             idle_timeout: upstream.idle_timeout.value,
             retries: upstream.retries.value,
-            hide_headers: upstream.hide_headers.value.clone().into(),
+            hide_headers: hidden.value.clone().into(),
         })
     }
 

@@ -1,0 +1,94 @@
+//! The embedded token service, wired to the gateway: its introspection without a socket, its HTTP face boxed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::app::StartError;
+use crate::app::machine::{SystemClock, SystemEntropy};
+use crate::gateway::InProcess;
+use crate::model::{Clock, Entropy, PrincipalFacts};
+use crate::plan::{Environment, Plan};
+use crate::store::cuts::Cuts;
+use crate::token_api;
+use crate::tokens::notifier::{NoNotifier, Notifier, SandboxNotifier};
+use crate::tokens::{Settings, Surroundings, TokenService};
+use crate::verify::Unavailable;
+use crate::verify::in_process::EmbeddedTokens;
+
+/// The running service and its HTTP face.
+#[derive(Debug)]
+pub(super) struct Embedded {
+    /// The service.
+    pub(super) tokens: Arc<TokenService>,
+    /// Its HTTP face, for calls without a socket.
+    pub(super) http: InProcess,
+}
+
+impl Embedded {
+    /// Starts the service if the plan has one.
+    pub(super) async fn start(
+        plan: &Plan,
+        cuts: &Arc<Cuts>,
+        clock: &Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
+    ) -> Result<Option<Self>, StartError> {
+        let Some(service) = &plan.token_service else { return Ok(None) };
+        let surroundings = Surroundings {
+            clock: Arc::clone(clock),
+            entropy: Arc::clone(entropy),
+            cuts: Arc::clone(cuts),
+            notifier: notifier(plan.environment),
+        };
+        let settings = Settings::from_plan(service, plan.environment);
+        let opened = TokenService::open(&service.database, &settings, surroundings).await;
+        let tokens = Arc::new(opened.map_err(|fault| StartError::TokenService(fault.to_string()))?);
+        let router = token_api::router(Arc::clone(&tokens), service);
+        let http = token_api::in_process(router.map_err(|fault| StartError::TokenService(fault.to_string()))?);
+        Ok(Some(Self { tokens, http }))
+    }
+
+    /// The service as the verifier asks it.
+    pub(super) fn introspection(&self) -> Arc<dyn EmbeddedTokens> {
+        Arc::new(Introspection(Arc::clone(&self.tokens)))
+    }
+}
+
+/// Opens the service of a plan for a command that changes accounts or clients; `None` if the plan has none. A gateway may run
+/// on the same database meanwhile.
+///
+/// # Errors
+/// If the database or its key cannot be used.
+pub async fn open(plan: &Plan) -> Result<Option<Arc<TokenService>>, StartError> {
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock::start()), Arc::new(SystemEntropy));
+    let nobody_listens = Arc::new(Cuts::new(std::time::Duration::ZERO));
+    Ok(Embedded::start(plan, &nobody_listens, &clock, &entropy).await?.map(|embedded| embedded.tokens))
+}
+
+fn notifier(environment: Environment) -> Arc<dyn Notifier> {
+    match environment {
+        Environment::Sandbox => Arc::new(SandboxNotifier),
+        Environment::Production => Arc::new(NoNotifier),
+    }
+}
+
+/// Stands for the service where it is not started because nobody will ask.
+#[derive(Debug)]
+pub(super) struct NotStarted;
+
+#[async_trait]
+impl EmbeddedTokens for NotStarted {
+    async fn introspect(&self, _token: &str) -> Result<Option<PrincipalFacts>, Unavailable> {
+        Err(Unavailable::Busy)
+    }
+}
+
+#[derive(Debug)]
+struct Introspection(Arc<TokenService>);
+
+#[async_trait]
+impl EmbeddedTokens for Introspection {
+    async fn introspect(&self, token: &str) -> Result<Option<PrincipalFacts>, Unavailable> {
+        self.0.introspect(token).await.map_err(|_| Unavailable::Busy)
+    }
+}

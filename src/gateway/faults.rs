@@ -1,0 +1,37 @@
+//! What a failure of pingora's means to the client.
+//!
+//! Deliberately absent: pingora's own mapping, which knows no 504 and answers in its own words.
+
+use pingora::{Error, ErrorSource, ErrorType};
+
+use crate::gateway::connection::Connection;
+use crate::model::{BadRequest, Denial, ErrorId, Timestamp};
+
+/// The denial that a failure amounts to; `None` if there is nobody left to tell. Our own faults are logged here, under the id
+/// that the client is told.
+pub(super) fn denial_of(connection: Option<&Connection>, error: &Error, now: Timestamp) -> Option<Denial> {
+    if let Some(fault) = connection.and_then(Connection::fault) {
+        return Some(fault.clone());
+    }
+    match (error.esource(), error.etype()) {
+        (_, ErrorType::HTTPStatus(413)) => Some(Denial::BodyTooLarge),
+        (_, ErrorType::HTTPStatus(504)) => Some(Denial::UpstreamTimeout),
+        (_, ErrorType::HTTPStatus(502)) => Some(Denial::UpstreamUnavailable),
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Denial::RequestTimeout),
+        (ErrorSource::Downstream, ErrorType::InvalidHTTPHeader) => Some(Denial::BadRequest(BadRequest::Head)),
+        (ErrorSource::Downstream, _) => None,
+        (ErrorSource::Upstream, kind) if is_timeout(kind) => Some(Denial::UpstreamTimeout),
+        (ErrorSource::Upstream, _) => Some(Denial::UpstreamUnavailable),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => {
+            let id = ErrorId(now.as_millis().unsigned_abs());
+            tracing::error!(error_id = %format!("{:016x}", id.0), %error, "internal error");
+            Some(Denial::Internal(id))
+        }
+    }
+}
+
+/// Whether somebody took too long.
+pub(super) fn is_timeout(kind: &ErrorType) -> bool {
+    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
+    matches!(kind, ConnectTimedout | ReadTimedout | TLSHandshakeTimedout | WriteTimedout)
+}

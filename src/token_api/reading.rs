@@ -1,0 +1,291 @@
+//! Reading bodies in exactly one way, or not at all.
+//!
+//! A body that two readers may read differently lets a caller count against one account and sign in to another. So repeated
+//! members and parameters, other encodings, trailing bytes and compressed bodies are refused, never resolved.
+
+use std::fmt;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::model::Secret;
+use crate::token_api::words::Complaint;
+
+/// The largest body, in bytes.
+const BODY_MAX: usize = 16 * 1024;
+
+/// The most parameters of a form: several times what any operation has, and few enough to compare each with each.
+const PARAMETERS_MAX: usize = 64;
+
+/// Why a body was not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unreadable {
+    /// 415: another type or charset, or compressed.
+    MediaType,
+    /// 413.
+    TooLarge,
+    /// 400: not what its type says, or readable in more than one way.
+    Malformed,
+}
+
+/// The parameters of a form (`application/x-www-form-urlencoded`), each at most once.
+#[derive(Debug)]
+pub(crate) struct Form(Vec<(String, Secret)>);
+
+impl Form {
+    /// A parameter; one without a value counts as absent (RFC 6749 section 3.2).
+    pub(crate) fn value(&self, name: &str) -> Option<&Secret> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value).filter(|value| !value.expose().is_empty())
+    }
+
+    /// A parameter that the operation needs.
+    pub(crate) fn required(&self, name: &str) -> Result<&Secret, Complaint> {
+        self.value(name).ok_or(Complaint::ParameterMissing)
+    }
+
+    fn parse(text: &str) -> Result<Self, Unreadable> {
+        let mut form = Self(Vec::new());
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = form_decode(name).ok_or(Unreadable::Malformed)?;
+            if form.0.len() == PARAMETERS_MAX || form.0.iter().any(|(known, _)| *known == name) {
+                return Err(Unreadable::Malformed);
+            }
+            form.0.push((name, Secret::new(form_decode(value).ok_or(Unreadable::Malformed)?)));
+        }
+        Ok(form)
+    }
+}
+
+/// The members of a JSON object, each at most once at every depth. `Debug` prints none of it.
+pub(crate) struct Object(Map<String, Value>);
+
+impl Object {
+    /// A member that is a string.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    /// Whether there is a member of this name, whatever it is.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Object(…)")
+    }
+}
+
+/// Reads a form.
+pub(crate) async fn form(request: Request) -> Result<(Parts, Form), Unreadable> {
+    let (parts, text) = body(request, "application/x-www-form-urlencoded").await?;
+    Ok((parts, Form::parse(&text)?))
+}
+
+/// Reads a JSON object.
+pub(crate) async fn json(request: Request) -> Result<Object, Unreadable> {
+    let (_, text) = body(request, "application/json").await?;
+    let Single(value) = serde_json::from_str(&text).map_err(|_| Unreadable::Malformed)?;
+    match value {
+        Value::Object(members) => Ok(Object(members)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(Unreadable::Malformed),
+    }
+}
+
+/// Decodes a form's name or value, once. Bad escapes and anything but UTF-8 are refused: the lenient reader and the strict
+/// one would see different texts.
+pub(crate) fn form_decode(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            other => other,
+        });
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+async fn body(request: Request, media_type: &str) -> Result<(Parts, String), Unreadable> {
+    let (parts, body) = request.into_parts();
+    if parts.headers.contains_key(CONTENT_ENCODING) || !is_of_type(&parts, media_type) {
+        return Err(Unreadable::MediaType);
+    }
+    let bytes = collect(body).await?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Unreadable::Malformed)?.to_owned();
+    Ok((parts, text))
+}
+
+async fn collect(body: Body) -> Result<axum::body::Bytes, Unreadable> {
+    match Limited::new(body, BODY_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Unreadable::TooLarge),
+        Err(_) => Err(Unreadable::Malformed),
+    }
+}
+
+/// Whether there is one Content-Type, of this type, with no charset but UTF-8.
+fn is_of_type(parts: &Parts, media_type: &str) -> bool {
+    let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else { return false };
+    let Ok(only) = only.to_str() else { return false };
+    let mut segments = only.split(';').map(str::trim);
+    let fits = segments.next().is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
+    fits && segments.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        Some(_) | None => true,
+    })
+}
+
+/// A JSON value in which no object has two members of the same name.
+struct Single(Value);
+
+impl<'de> Deserialize<'de> for Single {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SingleVisitor).map(Self)
+    }
+}
+
+struct SingleVisitor;
+
+impl<'de> Visitor<'de> for SingleVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Single(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Single(value))) = members.next_entry::<String, Single>()? {
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("two members of the same name"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&str, &str)], body: impl Into<Body>) -> Request {
+        let mut request = Request::new(body.into());
+        for (name, value) in headers {
+            request.headers_mut().append(
+                axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                axum::http::HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        request
+    }
+
+    async fn read_json(body: impl Into<Body>) -> Result<Object, Unreadable> {
+        json(request(&[("content-type", "application/json")], body)).await
+    }
+
+    #[tokio::test]
+    async fn a_name_that_comes_twice_is_refused_at_every_depth() {
+        for bad in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"{"b":[{"a":1,"a":2}]}"#, r#"{"b":{"c":{"a":1,"a":2}}}"#] {
+            assert_eq!(read_json(bad).await.unwrap_err(), Unreadable::Malformed, "{bad}");
+        }
+        assert_eq!(read_json(r#"{"b":{"a":1},"a":"x"}"#).await.unwrap().text("a"), Some("x"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_one_json_object_in_utf_8_is_refused() {
+        for bad in ["", "[]", "null", "\"a\"", "{} {}", "{}x", "{", "{'a':1}", "\u{feff}{}"] {
+            assert_eq!(read_json(bad).await.unwrap_err(), Unreadable::Malformed, "{bad}");
+        }
+        assert_eq!(read_json(&b"{\"a\":\"\xff\"}"[..]).await.unwrap_err(), Unreadable::Malformed);
+        assert_eq!(read_json("[".repeat(10_000)).await.unwrap_err(), Unreadable::Malformed, "deep nesting must not recurse");
+    }
+
+    #[tokio::test]
+    async fn another_type_charset_or_encoding_is_not_read() {
+        let unread: [&[(&str, &str)]; 7] = [
+            &[],
+            &[("content-type", "text/plain")],
+            &[("content-type", "application/json; charset=utf-16")],
+            &[("content-type", "application/jsonx")],
+            &[("content-type", "application/json"), ("content-type", "application/json")],
+            &[("content-type", "application/json"), ("content-encoding", "gzip")],
+            &[("content-type", "application/json"), ("content-encoding", "identity")],
+        ];
+        for headers in unread {
+            assert_eq!(json(request(headers, "{}")).await.unwrap_err(), Unreadable::MediaType, "{headers:?}");
+        }
+        let read = [("content-type", "Application/JSON ; charset=\"UTF-8\"")];
+        assert!(json(request(&read, "{}")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_of_16_kib_is_read_and_a_byte_more_is_not() {
+        let body = |length: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(length - 8));
+        assert!(read_json(body(BODY_MAX)).await.is_ok());
+        assert_eq!(read_json(body(BODY_MAX + 1)).await.unwrap_err(), Unreadable::TooLarge);
+    }
+
+    #[test]
+    fn a_form_is_decoded_once_and_repeated_parameters_are_refused() {
+        let form = Form::parse("a=%2B40&b=app%3A%2F%2Fauth&c=x+y%2541&d=&&e").unwrap();
+        let value = |name| form.value(name).map(|value| value.expose().to_owned());
+        assert_eq!(value("a").as_deref(), Some("+40"));
+        assert_eq!(value("b").as_deref(), Some("app://auth"));
+        assert_eq!(value("c").as_deref(), Some("x y%41"));
+        assert_eq!((value("d"), value("e"), value("f")), (None, None, None));
+        for bad in ["a=1&a=1", "a=1&%61=2", "a=&a=1", "a=%", "a=%4", "a=%zz", "a=%ff"] {
+            assert_eq!(Form::parse(bad).unwrap_err(), Unreadable::Malformed, "{bad}");
+        }
+        let many = |count: usize| (0..count).map(|n| format!("p{n}=x")).collect::<Vec<_>>().join("&");
+        assert!(Form::parse(&many(64)).is_ok());
+        assert_eq!(Form::parse(&many(65)).unwrap_err(), Unreadable::Malformed);
+    }
+}

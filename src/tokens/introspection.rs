@@ -1,0 +1,52 @@
+//! What a token says: who it belongs to, for how long, and how strongly that was proven.
+
+use crate::model::{Credential, Denial, PrincipalFacts, Scope, ScopeSet, Secret};
+use crate::tokens::TokenService;
+use crate::tokens::client::{Client, ClientRight};
+use crate::tokens::keyring::fingerprint;
+use crate::tokens::refusal::Refusal;
+use crate::tokens::store::LiveToken;
+
+impl TokenService {
+    /// What is known of an access token. `None` for whatever is not a good one, refresh tokens included: those never pass
+    /// as Bearer tokens.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`: the token may be good.
+    pub async fn introspect(&self, token: &str) -> Result<Option<PrincipalFacts>, Denial> {
+        if token.len() > Credential::MAX_LEN {
+            return Ok(None);
+        }
+        let live = self.store.live_token(fingerprint(token), self.now().wall).await?;
+        Ok(live.map(|live| self.facts(live)))
+    }
+
+    /// The same for a client that asks over HTTP: it learns about its own tokens, and about those of others if it has the
+    /// right to.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`.
+    pub async fn introspect_for(&self, client: &Client, token: &Secret) -> Result<Option<PrincipalFacts>, Refusal> {
+        let facts = self.introspect(token.expose()).await?;
+        let may_see =
+            |facts: &PrincipalFacts| client.may(ClientRight::Introspection) || facts.client.as_deref() == Some(&*client.id);
+        Ok(facts.filter(may_see))
+    }
+
+    fn facts(&self, live: LiveToken) -> PrincipalFacts {
+        PrincipalFacts {
+            subject: Some(live.account.to_string().into()),
+            client: live.client,
+            session: Some(live.sid),
+            kind: live.kind,
+            // Scopes were checked when they were granted; what is none by now grants nothing.
+            scopes: ScopeSet::new(live.scope.split(' ').filter_map(|word| Scope::parse(word).ok())),
+            acr: Some(live.acr),
+            amr: live.amr.split_whitespace().map(Into::into).collect(),
+            auth_time: Some(live.auth_time),
+            issued_at: Some(live.issued),
+            expires_at: Some(live.expires),
+            ..PrincipalFacts::of_issuer(self.issuer)
+        }
+    }
+}

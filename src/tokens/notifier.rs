@@ -1,0 +1,56 @@
+//! Who carries one-time codes to people.
+//!
+//! Imports `model` and the identifiers. Deliberately absent: any carrier for real; SMS, mail and push come as adapters.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::model::Secret;
+use crate::tokens::identifier::PhoneNumber;
+
+/// A message was not sent; the log line says why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the message was not sent")]
+pub struct NotSent;
+
+/// Carries one-time codes.
+#[async_trait]
+pub trait Notifier: Send + Sync + fmt::Debug {
+    /// Sends a code. `language` is a BCP 47 tag.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    async fn send(&self, to: &PhoneNumber, code: &Secret, language: &str) -> Result<(), NotSent>;
+
+    /// The code that is always used, because nothing is ever sent. Refused outside the sandbox.
+    fn fixed_code(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// The sandbox: nothing is sent, and every code is 123456.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SandboxNotifier;
+
+#[async_trait]
+impl Notifier for SandboxNotifier {
+    async fn send(&self, _: &PhoneNumber, _: &Secret, _: &str) -> Result<(), NotSent> {
+        Ok(())
+    }
+
+    fn fixed_code(&self) -> Option<&'static str> {
+        Some("123456")
+    }
+}
+
+/// No carrier is configured: codes are made and never arrive.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoNotifier;
+
+#[async_trait]
+impl Notifier for NoNotifier {
+    async fn send(&self, _: &PhoneNumber, _: &Secret, _: &str) -> Result<(), NotSent> {
+        Err(NotSent)
+    }
+}

@@ -1,0 +1,143 @@
+//! The rules by which sessions live and the words for how they began: the data in which the APIs differ.
+//!
+//! Imports `model` and `plan`. One session core serves every API; an API is a [`SessionRule`] here and a skin in `token_api`.
+
+use std::time::Duration;
+
+use crate::model::Timestamp;
+use crate::plan::OAuthApi;
+
+/// Which API a session was opened by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Api {
+    /// API A.
+    OAuth,
+}
+
+impl Api {
+    /// Its name in the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OAuth => "oauth",
+        }
+    }
+}
+
+/// What tokens look like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenFormat {
+    /// A random UUID (version 4, RFC 9562): 122 random bits in 36 characters.
+    Uuid,
+}
+
+/// How the sessions of an API live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionRule {
+    /// Which API it is.
+    pub api: Api,
+    /// What its tokens look like.
+    pub format: TokenFormat,
+    /// Life of an access token; cut short by the session's end.
+    pub access_ttl: Duration,
+    /// How long a session lives without activity; `None` if activity does not matter.
+    pub idle: Option<Duration>,
+    /// How long a session lives whatever happens.
+    pub absolute: Duration,
+    /// How its tokens are refreshed.
+    pub refresh: RefreshRule,
+}
+
+/// How tokens are refreshed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefreshRule {
+    /// Life of a refresh token without use.
+    pub idle: Duration,
+    /// Within this time after its use a refresh token is answered with the same pair again; zero takes any reuse for theft.
+    pub grace: Duration,
+    /// How long the old access token lives on after a refresh.
+    pub superseded_access: Duration,
+}
+
+/// How authorization codes are issued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodeRule {
+    /// What codes look like.
+    pub format: TokenFormat,
+    /// Life of a code; at most 10 minutes (RFC 6749 section 4.1.2).
+    pub ttl: Duration,
+}
+
+/// How one-time codes are sent and checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VerificationRule {
+    /// What the proof looks like for which a right code is exchanged.
+    pub format: TokenFormat,
+    /// Life of a code, and of the proof.
+    pub ttl: Duration,
+    /// Tries after which a code is void.
+    pub tries: u32,
+    /// The shortest time between two codes for one destination.
+    pub resend_interval: Duration,
+    /// Codes for one destination within `budget_window`.
+    pub budget: u32,
+    /// The window of the budget; it slides.
+    pub budget_window: Duration,
+}
+
+impl SessionRule {
+    /// The sessions of API A.
+    #[must_use]
+    pub fn oauth(api: &OAuthApi) -> Self {
+        Self {
+            api: Api::OAuth,
+            format: TokenFormat::Uuid,
+            access_ttl: api.access_ttl,
+            idle: None,
+            absolute: api.refresh_absolute,
+            refresh: RefreshRule { idle: api.refresh_idle, grace: api.refresh_grace, superseded_access: api.superseded_access },
+        }
+    }
+}
+
+impl CodeRule {
+    /// The codes of API A.
+    #[must_use]
+    pub fn oauth(api: &OAuthApi) -> Self {
+        Self { format: TokenFormat::Uuid, ttl: api.code_ttl }
+    }
+}
+
+impl VerificationRule {
+    /// The phone verification of API A.
+    #[must_use]
+    pub fn oauth(api: &OAuthApi) -> Self {
+        Self {
+            format: TokenFormat::Uuid,
+            ttl: api.verification_ttl,
+            tries: api.verification_tries,
+            resend_interval: api.resend_interval,
+            budget: api.codes_per_phone,
+            budget_window: Duration::from_mins(10),
+        }
+    }
+}
+
+/// How a subject was proven (RFC 9068 section 2.2.1): what a session begins with, and a step-up replaces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Authentication {
+    /// How strongly (`acr`).
+    pub context: &'static str,
+    /// By which methods, space-separated (`amr`, RFC 8176).
+    pub methods: &'static str,
+    /// When (`auth_time`).
+    pub at: Timestamp,
+}
+
+impl Authentication {
+    /// By password and a one-time code.
+    #[must_use]
+    pub fn second_factor(at: Timestamp) -> Self {
+        Self { context: "second-factor", methods: "pwd otp", at }
+    }
+}

@@ -1,0 +1,343 @@
+//! Where accounts, clients, challenges, sessions, grants and tokens are kept: a trait of whole domain steps.
+//!
+//! Every method is one transaction, and every single-use write in it one conditional statement; there are no get/set pairs,
+//! because those lose races. An answer is given after the commit, never before. Tokens and codes come as fingerprints and
+//! secrets as MACs: nothing that reaches a store can be presented to anybody.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::model::{Timestamp, TokenKind};
+use crate::store::cuts::Fingerprint;
+use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus};
+use crate::tokens::client::{Client, NewClient};
+use crate::tokens::identifier::Identifier;
+use crate::tokens::keyring::Mac;
+use crate::tokens::session::{Authentication, RefreshRule, SessionRule};
+
+pub mod sqlite;
+
+/// Why a step was not done. In every case nothing of it has been kept, unless the machine died while it was being kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// Too many steps are waiting.
+    #[error("too many steps wait for the database")]
+    Full,
+    /// The database refused or failed; its log line says why.
+    #[error("the database failed")]
+    Failed,
+}
+
+/// The state of the token service.
+#[async_trait]
+pub trait TokenStore: Send + Sync + fmt::Debug {
+    /// Whether the database belongs to the server key with this check value; the first caller decides.
+    async fn adopt_key(&self, check: Mac) -> Result<bool, StoreFault>;
+
+    /// Makes an account.
+    async fn add_account(&self, account: AccountRow) -> Result<Result<Account, Taken>, StoreFault>;
+    /// The account of this number.
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreFault>;
+    /// The account of this identifier, with what its sign-in needs.
+    async fn enrolled(&self, identifier: Identifier<'_>) -> Result<Option<Enrolled>, StoreFault>;
+    /// At most `limit` accounts with numbers above `after`, in order.
+    async fn accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreFault>;
+    /// Changes the status; disabling ends every session. False if there is no such account.
+    async fn switch_account(&self, id: AccountId, status: AccountStatus, now: Timestamp) -> Result<bool, StoreFault>;
+    /// Replaces a password hash, unless it was replaced meanwhile.
+    async fn replace_password(&self, replacement: PasswordReplacement) -> Result<(), StoreFault>;
+
+    /// Makes a client; false if there is one of this id.
+    async fn add_client(&self, client: NewClient, secret: Mac, now: Timestamp) -> Result<bool, StoreFault>;
+    /// The client of this id.
+    async fn client(&self, id: &str) -> Result<Option<ClientRow>, StoreFault>;
+    /// Every client, by id.
+    async fn clients(&self) -> Result<Vec<Client>, StoreFault>;
+    /// Gives a client a new secret. The one it had stays good beside it, the one before that does not. False if unknown.
+    async fn rotate_client(&self, id: &str, secret: Mac, now: Timestamp) -> Result<bool, StoreFault>;
+
+    /// The remembered attempts, newest first: of every account, and of at most `nobodies` identifiers without one.
+    async fn attempts(&self, nobodies: u32) -> Result<Vec<AttemptRow>, StoreFault>;
+    /// Remembers attempts, unless something newer is remembered.
+    async fn record_attempts(&self, row: AttemptRow, now: Timestamp) -> Result<(), StoreFault>;
+
+    /// Opens a challenge and voids the one before it.
+    async fn open_challenge(&self, challenge: ChallengeRow) -> Result<Opening, StoreFault>;
+    /// The challenge of this kind that a code for this destination would answer.
+    async fn open_challenge_of(
+        &self,
+        kind: ChallengeKind,
+        destination: Mac,
+        now: Timestamp,
+    ) -> Result<Option<ChallengeId>, StoreFault>;
+    /// Counts a try and, if the code is right, exchanges the challenge for a proof. False if it is not, or not any more.
+    async fn answer_challenge(&self, answer: Answer) -> Result<bool, StoreFault>;
+
+    /// Consumes the proof of a second factor and issues a code for it. False, and nothing consumed, if any of it is wrong.
+    async fn sign_in(&self, step: SignInStep) -> Result<bool, StoreFault>;
+    /// Consumes a code and issues tokens for it.
+    async fn redeem(&self, step: RedeemStep) -> Result<Redemption, StoreFault>;
+    /// Consumes a refresh token and issues its successors.
+    async fn rotate(&self, step: RotateStep) -> Result<Rotation, StoreFault>;
+    /// Revokes a token of this client: an access token alone, a refresh token with its whole grant.
+    async fn revoke(&self, token: Fingerprint, client: &str, now: Timestamp) -> Result<Revocation, StoreFault>;
+    /// What is known of an access token that is good at `now`.
+    async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault>;
+
+    /// Deletes at most `limit` rows of each sort that nothing can refer to any more; how many.
+    async fn clean_up(&self, now: Timestamp, limit: u32) -> Result<usize, StoreFault>;
+}
+
+/// An account to be kept.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields of `NewAccount`, folded")]
+pub struct AccountRow {
+    pub kind: AccountKind,
+    pub email: Box<str>,
+    pub email_key: Box<str>,
+    pub phone: Option<Box<str>>,
+    pub country: Option<Box<str>>,
+    pub password: Option<PasswordHash>,
+    pub now: Timestamp,
+}
+
+/// A password hash in PHC form. `Debug` prints nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub Box<str>);
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// Which identifier another account has already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// The e-mail address.
+    Email,
+    /// The phone number.
+    Phone,
+}
+
+/// What a sign-in needs of an account.
+#[derive(Clone, Debug)]
+pub struct Enrolled {
+    /// Its number.
+    pub id: AccountId,
+    /// Whether it can be used.
+    pub status: AccountStatus,
+    /// Its password.
+    pub password: Option<PasswordHash>,
+}
+
+/// A password hash to be replaced by one of today's strength.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "named by what they are")]
+pub struct PasswordReplacement {
+    pub account: AccountId,
+    pub old: PasswordHash,
+    pub new: PasswordHash,
+}
+
+/// A client with the MACs of its live secrets.
+#[derive(Clone, Debug)]
+pub struct ClientRow {
+    /// The client.
+    pub client: Client,
+    /// Of its secret.
+    pub secret: Mac,
+    /// Of the secret it had before.
+    pub previous_secret: Option<Mac>,
+}
+
+/// Consecutive failed sign-ins of an account, or of an identifier that belongs to none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AttemptRow {
+    /// Whose they are.
+    pub subject: Mac,
+    /// The account, if there is one.
+    pub account: Option<AccountId>,
+    /// How many.
+    pub failed: u32,
+    /// Until when it is locked.
+    pub locked_until: Option<Timestamp>,
+    /// Rises with every change; the highest wins.
+    pub revision: i64,
+}
+
+/// The random name of a challenge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChallengeId(pub [u8; 16]);
+
+/// What a challenge is for. A code for one purpose answers no other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChallengeKind {
+    /// To prove a phone number before a sign-in.
+    Phone,
+}
+
+impl ChallengeKind {
+    /// Its name in the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Phone => "phone",
+        }
+    }
+}
+
+/// A challenge to be opened.
+#[derive(Clone, Debug)]
+pub struct ChallengeRow {
+    /// Its name.
+    pub id: ChallengeId,
+    /// What it is for.
+    pub kind: ChallengeKind,
+    /// Where the code is sent.
+    pub destination: Mac,
+    /// Whose destination it is; of those that are nobody's, only so many are kept.
+    pub account: Option<AccountId>,
+    /// The code.
+    pub code: Mac,
+    /// Tries after which it is void.
+    pub max_tries: u32,
+    /// When it is opened.
+    pub now: Timestamp,
+    /// Until when it can be answered.
+    pub expires: Timestamp,
+    /// How soon another may be opened for the destination.
+    pub resend_interval: Duration,
+    /// How many may be opened for the destination within `budget_window`.
+    pub budget: u32,
+    /// The window of the budget.
+    pub budget_window: Duration,
+}
+
+/// What became of opening a challenge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening {
+    /// It is open.
+    Opened,
+    /// There were too many, or the last was too recent; how long until the next.
+    TooSoon(Duration),
+}
+
+/// A code that is presented.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "named by what they are")]
+pub struct Answer {
+    pub challenge: ChallengeId,
+    pub code: Mac,
+    pub proof: Fingerprint,
+    pub proof_expires: Timestamp,
+    pub now: Timestamp,
+}
+
+/// The last step of a sign-in that ends in a code. A wrong password takes the same way as a wrong proof, with no account.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "named by what they are")]
+pub struct SignInStep {
+    pub account: Option<AccountId>,
+    pub kind: ChallengeKind,
+    pub destination: Mac,
+    pub proof: Fingerprint,
+    pub client: Box<str>,
+    pub code: Fingerprint,
+    pub code_expires: Timestamp,
+    pub authentication: Authentication,
+    pub now: Timestamp,
+}
+
+/// A code to be redeemed, and the tokens to be issued for it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "named by what they are")]
+pub struct RedeemStep {
+    pub code: Fingerprint,
+    pub client: Box<str>,
+    pub redirect_uri: Box<str>,
+    pub sid: Box<str>,
+    pub rule: SessionRule,
+    pub access: Fingerprint,
+    pub refresh: Fingerprint,
+    pub now: Timestamp,
+}
+
+/// What became of redeeming a code.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Redemption {
+    /// The tokens are issued.
+    Issued(Issued),
+    /// It is no code that this client could redeem here and now.
+    Invalid,
+    /// It was redeemed before. The grant of this session, issued then, has been revoked.
+    Reused(Box<str>),
+    /// The account is locked until then. The code is untouched.
+    Locked(Timestamp),
+}
+
+/// Tokens that were issued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Issued {
+    /// For whom.
+    pub account: AccountId,
+    /// Until when the access token is good.
+    pub access_expires: Timestamp,
+}
+
+/// A refresh token to be used, and the tokens to follow it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "named by what they are")]
+pub struct RotateStep {
+    pub used: Fingerprint,
+    pub client: Box<str>,
+    pub rule: RefreshRule,
+    pub access_ttl: Duration,
+    pub access: Fingerprint,
+    pub refresh: Fingerprint,
+    /// The successors, sealed for the holder of the used token; `None` if there is no grace.
+    pub sealed: Option<Box<[u8]>>,
+    pub now: Timestamp,
+}
+
+/// What became of a refresh.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rotation {
+    /// The successors are issued; the session's older access tokens end early.
+    Rotated(Issued, Box<str>),
+    /// It was used a moment ago: the successors that were issued then.
+    Repeated(Issued, Box<[u8]>),
+    /// It is no token that this client could refresh with.
+    Invalid,
+    /// It was used before. Its grant, of this session, has been revoked.
+    Reused(Box<str>),
+}
+
+/// What became of a revocation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Revocation {
+    /// There is no such token of this client.
+    Nothing,
+    /// The access token is revoked.
+    Token,
+    /// The grant is revoked, and with it every token of this session's grant.
+    Grant(Box<str>),
+}
+
+/// A token that is good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "named by what they are")]
+pub struct LiveToken {
+    pub kind: TokenKind,
+    pub account: AccountId,
+    pub sid: Box<str>,
+    pub client: Option<Box<str>>,
+    pub scope: Box<str>,
+    pub acr: Box<str>,
+    pub amr: Box<str>,
+    pub auth_time: Timestamp,
+    pub issued: Timestamp,
+    pub expires: Timestamp,
+}

@@ -1,0 +1,110 @@
+//! Accounts and their passwords.
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use crate::model::Timestamp;
+use crate::tokens::account::{Account, AccountId, AccountStatus};
+use crate::tokens::identifier::Identifier;
+use crate::tokens::store::sqlite::rows::At;
+use crate::tokens::store::{AccountRow, Enrolled, PasswordHash, PasswordReplacement, Taken};
+
+/// The column by which an account is looked up, and what must be in it.
+pub(super) enum Key {
+    Phone(Box<str>),
+    Email(Box<str>),
+}
+
+impl Key {
+    pub(super) fn of(identifier: Identifier<'_>) -> Self {
+        match identifier {
+            Identifier::Phone(phone) => Self::Phone(phone.as_str().into()),
+            Identifier::Email(email) => Self::Email(email.key().into()),
+        }
+    }
+}
+
+pub(super) fn add(db: &Connection, new: &AccountRow) -> rusqlite::Result<Result<Account, Taken>> {
+    if exists(db, "SELECT EXISTS (SELECT 1 FROM account WHERE email_key = ?1)", &new.email_key)? {
+        return Ok(Err(Taken::Email));
+    }
+    if let Some(phone) = &new.phone
+        && exists(db, "SELECT EXISTS (SELECT 1 FROM account WHERE phone_key = ?1)", phone)?
+    {
+        return Ok(Err(Taken::Phone));
+    }
+    db.prepare_cached(
+        "INSERT INTO account (kind, status, email, email_key, phone_key, country, created, modified)
+         VALUES (:kind, 'active', :email, :email_key, :phone, :country, :now, :now)",
+    )?
+    .execute(named_params! {
+        ":kind": new.kind, ":email": new.email, ":email_key": new.email_key, ":phone": new.phone, ":country": new.country,
+        ":now": At(new.now),
+    })?;
+    let id = AccountId(db.last_insert_rowid());
+    if let Some(PasswordHash(phc)) = &new.password {
+        db.execute("INSERT INTO password (account_id, phc, changed) VALUES (?1, ?2, ?3)", (id, phc, At(new.now)))?;
+    }
+    by_id(db, id)?.map(Ok).ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+fn exists(db: &Connection, query: &str, key: &str) -> rusqlite::Result<bool> {
+    db.prepare_cached(query)?.query_row([key], |row| row.get(0))
+}
+
+const ACCOUNT: &str = "SELECT id, kind, status, email, phone_key, country, created, modified, last_authentication,
+    EXISTS (SELECT 1 FROM password WHERE account_id = account.id) AS registered FROM account";
+
+fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
+    Ok(Account {
+        id: row.get("id")?,
+        kind: row.get("kind")?,
+        status: row.get("status")?,
+        email: row.get("email")?,
+        phone: row.get("phone_key")?,
+        country: row.get("country")?,
+        registered: row.get("registered")?,
+        created: row.get::<_, At>("created")?.0,
+        modified: row.get::<_, At>("modified")?.0,
+        last_authentication: row.get::<_, Option<At>>("last_authentication")?.map(|at| at.0),
+    })
+}
+
+pub(super) fn by_id(db: &Connection, id: AccountId) -> rusqlite::Result<Option<Account>> {
+    db.prepare_cached(&format!("{ACCOUNT} WHERE id = ?1"))?.query_row([id], account).optional()
+}
+
+pub(super) fn page(db: &Connection, after: AccountId, limit: u32) -> rusqlite::Result<Vec<Account>> {
+    db.prepare_cached(&format!("{ACCOUNT} WHERE id > ?1 ORDER BY id LIMIT ?2"))?.query_map((after, limit), account)?.collect()
+}
+
+pub(super) fn enrolled(db: &Connection, key: &Key) -> rusqlite::Result<Option<Enrolled>> {
+    let (column, value) = match key {
+        Key::Phone(phone) => ("phone_key", phone),
+        Key::Email(email) => ("email_key", email),
+    };
+    let query = format!("SELECT id, status, phc FROM account LEFT JOIN password ON account_id = id WHERE {column} = ?1");
+    let read = |row: &Row<'_>| {
+        let password = row.get::<_, Option<Box<str>>>(2)?.map(PasswordHash);
+        Ok(Enrolled { id: row.get(0)?, status: row.get(1)?, password })
+    };
+    db.prepare_cached(&query)?.query_row([value], read).optional()
+}
+
+pub(super) fn switch(db: &Connection, id: AccountId, status: AccountStatus, now: Timestamp) -> rusqlite::Result<bool> {
+    let known = db.execute("UPDATE account SET status = ?2, modified = ?3 WHERE id = ?1", (id, status, At(now)))? == 1;
+    if known && status == AccountStatus::Disabled {
+        db.execute(
+            "UPDATE session SET ended = ?2, end_reason = 'account-disabled' WHERE account_id = ?1 AND ended IS NULL",
+            (id, At(now)),
+        )?;
+        // A code that was issued before must not open a session when the account is enabled again.
+        db.execute("UPDATE code SET used = ?2 WHERE account_id = ?1 AND used IS NULL", (id, At(now)))?;
+    }
+    Ok(known)
+}
+
+pub(super) fn replace_password(db: &Connection, replacement: &PasswordReplacement) -> rusqlite::Result<()> {
+    let PasswordReplacement { account, old, new } = replacement;
+    db.prepare_cached("UPDATE password SET phc = ?3 WHERE account_id = ?1 AND phc = ?2")?.execute((account, &old.0, &new.0))?;
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! One-time codes that were sent, the proofs they are exchanged for, and the sign-in that consumes a proof.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use crate::model::Timestamp;
+use crate::tokens::keyring::Mac;
+use crate::tokens::store::sqlite::rows::{At, Hash};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Opening, SignInStep};
+
+/// Challenges for destinations that are nobody's which are kept at once. They exist so that asking for a code tells
+/// nothing; beyond this many, a flood is under way, and the database matters more than its author's doubts.
+const NOBODYS: i64 = 50_000;
+
+pub(super) fn open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Opening> {
+    if let Some(wait) = wait(db, new)? {
+        return Ok(Opening::TooSoon(wait));
+    }
+    if new.account.is_none() {
+        let nobodys: i64 = db
+            .prepare_cached("SELECT count(*) FROM challenge WHERE account_id IS NULL AND keep_until > 0")?
+            .query_row([], |row| row.get(0))?;
+        if nobodys >= NOBODYS {
+            return Ok(Opening::Opened);
+        }
+    }
+    db.prepare_cached(
+        "UPDATE challenge SET voided = :now
+         WHERE destination_mac = :destination AND kind = :kind AND voided IS NULL AND answered IS NULL",
+    )?
+    .execute(named_params! { ":destination": new.destination, ":kind": new.kind.name(), ":now": At(new.now) })?;
+    db.prepare_cached(
+        "INSERT INTO challenge
+            (id, kind, destination_mac, account_id, code_mac, tries, max_tries, created, expires, keep_until)
+         VALUES (:id, :kind, :destination, :account, :code, 0, :max_tries, :now, :expires, :keep_until)",
+    )?
+    .execute(named_params! {
+        ":id": new.id, ":kind": new.kind.name(), ":destination": new.destination, ":account": new.account, ":code": new.code,
+        ":max_tries": new.max_tries, ":now": At(new.now), ":expires": At(new.expires),
+        ":keep_until": At(new.expires.max(new.now.after(new.budget_window))),
+    })?;
+    Ok(Opening::Opened)
+}
+
+/// How long until another challenge may be opened, if it may not now: exact, over a window that slides.
+fn wait(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Option<Duration>> {
+    let mut recent = db.prepare_cached(
+        "SELECT created FROM challenge WHERE destination_mac = ?1 AND kind = ?2 AND created > ?3
+         ORDER BY created DESC LIMIT ?4",
+    )?;
+    let since = At(new.now.before(new.budget_window.max(new.resend_interval)));
+    let limit = new.budget.max(1);
+    let opened: Vec<At> =
+        recent.query_map((new.destination, new.kind.name(), since, limit), |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let resend = opened.first().map(|last| last.0.after(new.resend_interval));
+    let exhausted = opened.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let budget = opened.last().filter(|_| exhausted).map(|oldest| oldest.0.after(new.budget_window));
+    Ok(resend.max(budget).map(|again| again.since(new.now)).filter(|wait| !wait.is_zero()))
+}
+
+pub(super) fn open_one(
+    db: &Connection,
+    kind: ChallengeKind,
+    destination: Mac,
+    now: Timestamp,
+) -> rusqlite::Result<Option<ChallengeId>> {
+    db.prepare_cached(
+        "SELECT id FROM challenge
+         WHERE destination_mac = ?1 AND kind = ?2 AND voided IS NULL AND answered IS NULL AND expires > ?3
+         ORDER BY created DESC LIMIT 1",
+    )?
+    .query_row((destination, kind.name(), At(now)), |row| row.get(0))
+    .optional()
+}
+
+pub(super) fn answer(db: &Connection, answer: &Answer) -> rusqlite::Result<bool> {
+    // The try is counted by the same statement that hands out what to compare with.
+    let expected: Option<Mac> = db
+        .prepare_cached(
+            "UPDATE challenge SET tries = tries + 1
+             WHERE id = ?1 AND voided IS NULL AND answered IS NULL AND expires > ?2 AND tries < max_tries
+             RETURNING code_mac",
+        )?
+        .query_row((answer.challenge, At(answer.now)), |row| row.get(0))
+        .optional()?;
+    if expected != Some(answer.code) {
+        return Ok(false);
+    }
+    db.prepare_cached(
+        "UPDATE challenge SET answered = :now, proof_hash = :proof, proof_expires = :expires,
+             keep_until = max(keep_until, :expires) WHERE id = :id",
+    )?
+    .execute(named_params! {
+        ":id": answer.challenge, ":now": At(answer.now), ":proof": Hash(answer.proof), ":expires": At(answer.proof_expires),
+    })?;
+    Ok(true)
+}
+
+pub(super) fn sign_in(db: &Connection, step: &SignInStep) -> rusqlite::Result<bool> {
+    let consumed = db
+        .prepare_cached(
+            "UPDATE challenge SET proof_used = :now
+             WHERE proof_hash = :proof AND kind = :kind AND destination_mac = :destination AND proof_used IS NULL AND proof_expires > :now
+                 AND EXISTS (SELECT 1 FROM account WHERE id = :account AND status = 'active')",
+        )?
+        .execute(named_params! {
+            ":proof": Hash(step.proof), ":kind": step.kind.name(), ":destination": step.destination, ":account": step.account, ":now": At(step.now),
+        })?;
+    let Some(account) = step.account.filter(|_| consumed == 1) else { return Ok(false) };
+    db.prepare_cached(
+        "INSERT INTO code (hash, client_id, account_id, scope, auth_time, acr, amr, issued, expires)
+         VALUES (:hash, :client, :account, '', :auth_time, :acr, :amr, :now, :expires)",
+    )?
+    .execute(named_params! {
+        ":hash": Hash(step.code), ":client": step.client, ":account": account, ":auth_time": At(step.authentication.at),
+        ":acr": step.authentication.context, ":amr": step.authentication.methods, ":now": At(step.now),
+        ":expires": At(step.code_expires),
+    })?;
+    db.prepare_cached("UPDATE account SET last_authentication = ?2, modified = ?2 WHERE id = ?1")?
+        .execute((account, At(step.now)))?;
+    Ok(true)
+}

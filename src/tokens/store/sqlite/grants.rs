@@ -1,0 +1,199 @@
+//! Grants and their tokens: issue, rotate, revoke, look up.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use crate::model::Timestamp;
+use crate::store::cuts::Fingerprint;
+use crate::tokens::account::AccountId;
+use crate::tokens::store::sqlite::rows::{At, Hash, Kind};
+use crate::tokens::store::{Issued, LiveToken, Revocation, RotateStep, Rotation};
+
+/// A pair of tokens to be issued under a grant.
+pub(super) struct NewTokens<'a> {
+    pub(super) sid: &'a str,
+    pub(super) grant: i64,
+    pub(super) grant_end: Timestamp,
+    pub(super) access: Fingerprint,
+    pub(super) access_ttl: Duration,
+    pub(super) refresh: Fingerprint,
+    pub(super) refresh_idle: Duration,
+    pub(super) now: Timestamp,
+}
+
+/// Issues a pair, neither of which outlives the grant; until when the access token is good.
+pub(super) fn issue_tokens(db: &Connection, new: &NewTokens<'_>) -> rusqlite::Result<Timestamp> {
+    let access_expires = new.now.after(new.access_ttl).min(new.grant_end);
+    let refresh_expires = new.now.after(new.refresh_idle).min(new.grant_end);
+    db.prepare_cached(
+        "INSERT INTO access_token (hash, kind, sid, grant_id, issued, expires) VALUES (?1, 'access', ?2, ?3, ?4, ?5)",
+    )?
+    .execute((Hash(new.access), new.sid, new.grant, At(new.now), At(access_expires)))?;
+    db.prepare_cached("INSERT INTO refresh_token (hash, grant_id, issued, expires) VALUES (?1, ?2, ?3, ?4)")?.execute((
+        Hash(new.refresh),
+        new.grant,
+        At(new.now),
+        At(refresh_expires),
+    ))?;
+    Ok(access_expires)
+}
+
+/// Revokes a grant, and ends its session if that has no other; the session's name, or `None` if it was revoked already.
+pub(super) fn revoke_grant(db: &Connection, grant: i64, reason: &str, now: Timestamp) -> rusqlite::Result<Option<Box<str>>> {
+    let sid: Option<Box<str>> = db
+        .prepare_cached("UPDATE token_grant SET revoked = ?2, end_reason = ?3 WHERE id = ?1 AND revoked IS NULL RETURNING sid")?
+        .query_row((grant, At(now), reason), |row| row.get(0))
+        .optional()?;
+    if let Some(sid) = &sid {
+        db.prepare_cached(
+            "UPDATE session SET ended = ?2, end_reason = ?3 WHERE sid = ?1 AND ended IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM token_grant g WHERE g.sid = session.sid AND g.revoked IS NULL)",
+        )?
+        .execute((sid, At(now), reason))?;
+    }
+    Ok(sid)
+}
+
+/// A refresh token of a grant that is alive.
+struct Found {
+    grant: i64,
+    grant_end: Timestamp,
+    sid: Box<str>,
+    account: AccountId,
+    expires: Timestamp,
+    used: bool,
+    /// The sealed successors, if the grace is not over.
+    repeatable: Option<Box<[u8]>>,
+}
+
+pub(super) fn rotate(db: &Connection, step: &RotateStep) -> rusqlite::Result<Rotation> {
+    let Some(found) = find(db, step)? else { return Ok(Rotation::Invalid) };
+    if found.used {
+        return match found.repeatable {
+            Some(sealed) => repeat(db, found.account, step, sealed),
+            None => Ok(revoke_grant(db, found.grant, "refresh-reused", step.now)?.map_or(Rotation::Invalid, Rotation::Reused)),
+        };
+    }
+    if found.expires <= step.now || !mark_used(db, step)? {
+        return Ok(Rotation::Invalid);
+    }
+    db.prepare_cached("UPDATE access_token SET expires = min(expires, ?2) WHERE grant_id = ?1 AND expires > ?2")?
+        .execute((found.grant, At(step.now.after(step.rule.superseded_access))))?;
+    let tokens = NewTokens {
+        sid: &found.sid,
+        grant: found.grant,
+        grant_end: found.grant_end,
+        access: step.access,
+        access_ttl: step.access_ttl,
+        refresh: step.refresh,
+        refresh_idle: step.rule.idle,
+        now: step.now,
+    };
+    let access_expires = issue_tokens(db, &tokens)?;
+    db.prepare_cached("UPDATE session SET last_seen = ?2 WHERE sid = ?1")?.execute((&found.sid, At(step.now)))?;
+    Ok(Rotation::Rotated(Issued { account: found.account, access_expires }, found.sid))
+}
+
+fn find(db: &Connection, step: &RotateStep) -> rusqlite::Result<Option<Found>> {
+    let read = |row: &Row<'_>| {
+        Ok(Found {
+            grant: row.get(0)?,
+            grant_end: row.get::<_, At>(1)?.0,
+            sid: row.get(2)?,
+            account: row.get(3)?,
+            expires: row.get::<_, At>(4)?.0,
+            used: row.get(5)?,
+            repeatable: row.get::<_, Option<Vec<u8>>>(6)?.map(Into::into),
+        })
+    };
+    db.prepare_cached(
+        "SELECT g.id, min(g.expires, s.expires), s.sid, s.account_id, r.expires, r.used IS NOT NULL,
+             CASE WHEN r.grace_until > :now THEN r.successor_sealed END
+         FROM refresh_token r
+         JOIN token_grant g ON g.id = r.grant_id
+         JOIN session s ON s.sid = g.sid
+         JOIN account a ON a.id = s.account_id
+         WHERE r.hash = :hash AND g.client_id = :client AND g.revoked IS NULL AND g.expires > :now
+             AND s.ended IS NULL AND s.expires > :now AND a.status = 'active'",
+    )?
+    .query_row(named_params! { ":hash": Hash(step.used), ":client": step.client, ":now": At(step.now) }, read)
+    .optional()
+}
+
+fn mark_used(db: &Connection, step: &RotateStep) -> rusqlite::Result<bool> {
+    let grace_until = step.sealed.as_ref().map(|_| At(step.now.after(step.rule.grace)));
+    let marked = db
+        .prepare_cached(
+            "UPDATE refresh_token SET used = :now, successor_access = :access, successor_sealed = :sealed, grace_until = :grace
+             WHERE hash = :hash AND used IS NULL",
+        )?
+        .execute(named_params! {
+            ":hash": Hash(step.used), ":now": At(step.now), ":access": Hash(step.access), ":sealed": step.sealed.as_deref(),
+            ":grace": grace_until,
+        })?;
+    Ok(marked == 1)
+}
+
+/// The pair that was issued for the first use, while its access token is still good.
+fn repeat(db: &Connection, account: AccountId, step: &RotateStep, sealed: Box<[u8]>) -> rusqlite::Result<Rotation> {
+    let access_expires: Option<At> = db
+        .prepare_cached(
+            "SELECT a.expires FROM refresh_token r JOIN access_token a ON a.hash = r.successor_access
+             WHERE r.hash = ?1 AND a.revoked IS NULL AND a.expires > ?2",
+        )?
+        .query_row((Hash(step.used), At(step.now)), |row| row.get(0))
+        .optional()?;
+    let issued = access_expires.map(|at| Issued { account, access_expires: at.0 });
+    Ok(issued.map_or(Rotation::Invalid, |issued| Rotation::Repeated(issued, sealed)))
+}
+
+pub(super) fn revoke(db: &Connection, token: Fingerprint, client: &str, now: Timestamp) -> rusqlite::Result<Revocation> {
+    let access = db
+        .prepare_cached(
+            "UPDATE access_token SET revoked = ?3 WHERE hash = ?1 AND revoked IS NULL
+                 AND EXISTS (SELECT 1 FROM token_grant g WHERE g.id = grant_id AND g.client_id = ?2)",
+        )?
+        .execute((Hash(token), client, At(now)))?;
+    if access == 1 {
+        return Ok(Revocation::Token);
+    }
+    let grant: Option<i64> = db
+        .prepare_cached(
+            "SELECT g.id FROM refresh_token r JOIN token_grant g ON g.id = r.grant_id WHERE r.hash = ?1 AND g.client_id = ?2",
+        )?
+        .query_row((Hash(token), client), |row| row.get(0))
+        .optional()?;
+    let Some(grant) = grant else { return Ok(Revocation::Nothing) };
+    Ok(revoke_grant(db, grant, "revoked", now)?.map_or(Revocation::Nothing, Revocation::Grant))
+}
+
+pub(super) fn live_token(db: &Connection, token: Fingerprint, now: Timestamp) -> rusqlite::Result<Option<LiveToken>> {
+    let read = |row: &Row<'_>| {
+        Ok(LiveToken {
+            kind: row.get::<_, Kind>(0)?.0,
+            account: row.get(1)?,
+            sid: row.get(2)?,
+            client: row.get(3)?,
+            scope: row.get(4)?,
+            acr: row.get(5)?,
+            amr: row.get(6)?,
+            auth_time: row.get::<_, At>(7)?.0,
+            issued: row.get::<_, At>(8)?.0,
+            expires: row.get::<_, At>(9)?.0,
+        })
+    };
+    db.prepare_cached(
+        "SELECT t.kind, s.account_id, s.sid, g.client_id, coalesce(g.scope, ''), s.acr, s.amr, s.auth_time, t.issued,
+             min(t.expires, s.expires)
+         FROM access_token t
+         JOIN session s ON s.sid = t.sid
+         JOIN account a ON a.id = s.account_id
+         LEFT JOIN token_grant g ON g.id = t.grant_id
+         WHERE t.hash = :hash AND t.revoked IS NULL AND t.expires > :now
+             AND s.ended IS NULL AND s.expires > :now AND (s.idle_ms IS NULL OR s.last_seen + s.idle_ms > :now)
+             AND a.status = 'active' AND (t.grant_id IS NULL OR (g.revoked IS NULL AND g.expires > :now))",
+    )?
+    .query_row(named_params! { ":hash": Hash(token), ":now": At(now) }, read)
+    .optional()
+}

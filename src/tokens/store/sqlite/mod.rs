@@ -1,0 +1,218 @@
+//! The token store on SQLite: one writer that commits in groups, a few readers, all on threads of their own.
+//!
+//! The only place that names rusqlite. WAL with `synchronous=FULL`: an answer that was given survives a power cut. That
+//! costs one sync per commit, so steps that wait together are committed together.
+
+mod accounts;
+mod attempts;
+mod challenges;
+mod clean_up;
+mod clients;
+mod grants;
+mod redeem;
+mod rows;
+mod schema;
+mod threads;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::model::Timestamp;
+use crate::store::cuts::Fingerprint;
+use crate::tokens::account::{Account, AccountId, AccountStatus};
+use crate::tokens::client::{Client, NewClient};
+use crate::tokens::identifier::Identifier;
+use crate::tokens::keyring::Mac;
+use crate::tokens::store::sqlite::threads::{Readers, Writer};
+use crate::tokens::store::{
+    AccountRow, Answer, AttemptRow, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening,
+    PasswordReplacement, RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
+};
+
+pub use schema::SCHEMA_VERSION;
+
+/// The token store in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    readers: Readers,
+    writer: Writer,
+}
+
+/// The database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFault {
+    /// SQLite says no.
+    #[error("the database {path} cannot be opened")]
+    Database {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The file cannot be made or written.
+    #[error("the database {path} cannot be made or written")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A newer program has written it. Going on would mean guessing what its columns mean.
+    #[error("the database {path} has schema version {found}; this program knows versions up to {SCHEMA_VERSION}")]
+    TooNew {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+    },
+    /// A thread could not be started.
+    #[error("a database thread cannot be started")]
+    Thread(#[from] std::io::Error),
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if it is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`OpenFault`].
+    pub fn open(path: &Path, now: Timestamp) -> Result<Self, OpenFault> {
+        let failed = |source| OpenFault::Database { path: path.to_owned(), source };
+        keep_private(path)?;
+        let mut writer = connect(path).map_err(failed)?;
+        if let schema::Migrated::TooNew(found) = schema::migrate(&mut writer, now).map_err(failed)? {
+            return Err(OpenFault::TooNew { path: path.to_owned(), found });
+        }
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            let reader = connect(path).map_err(failed)?;
+            reader.pragma_update(None, "query_only", true).map_err(failed)?;
+            readers.push(reader);
+        }
+        Ok(Self { readers: Readers::start(readers)?, writer: Writer::start(writer)? })
+    }
+}
+
+/// Two: a look-up takes some 20 µs, and more readers would only fight over the cores.
+const READERS: usize = 2;
+
+/// Makes the file for its owner only, before SQLite makes it for everybody; its side files take over its mode.
+fn keep_private(path: &Path) -> Result<(), OpenFault> {
+    let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    made.map(|_| ()).map_err(|source| OpenFault::File { path: path.to_owned(), source })
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(2))?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+#[async_trait]
+impl TokenStore for SqliteStore {
+    async fn adopt_key(&self, check: Mac) -> Result<bool, StoreFault> {
+        self.writer.step(move |db| clients::adopt_key(db, check)).await
+    }
+
+    async fn add_account(&self, account: AccountRow) -> Result<Result<Account, Taken>, StoreFault> {
+        self.writer.step(move |db| accounts::add(db, &account)).await
+    }
+
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreFault> {
+        self.readers.read(move |db| accounts::by_id(db, id)).await
+    }
+
+    async fn enrolled(&self, identifier: Identifier<'_>) -> Result<Option<Enrolled>, StoreFault> {
+        let key = accounts::Key::of(identifier);
+        self.readers.read(move |db| accounts::enrolled(db, &key)).await
+    }
+
+    async fn accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreFault> {
+        self.readers.read(move |db| accounts::page(db, after, limit)).await
+    }
+
+    async fn switch_account(&self, id: AccountId, status: AccountStatus, now: Timestamp) -> Result<bool, StoreFault> {
+        self.writer.step(move |db| accounts::switch(db, id, status, now)).await
+    }
+
+    async fn replace_password(&self, replacement: PasswordReplacement) -> Result<(), StoreFault> {
+        self.writer.step(move |db| accounts::replace_password(db, &replacement)).await
+    }
+
+    async fn add_client(&self, client: NewClient, secret: Mac, now: Timestamp) -> Result<bool, StoreFault> {
+        self.writer.step(move |db| clients::add(db, &client, secret, now)).await
+    }
+
+    async fn client(&self, id: &str) -> Result<Option<ClientRow>, StoreFault> {
+        let id = id.to_owned();
+        self.readers.read(move |db| clients::by_id(db, &id)).await
+    }
+
+    async fn clients(&self) -> Result<Vec<Client>, StoreFault> {
+        self.readers.read(clients::all).await
+    }
+
+    async fn rotate_client(&self, id: &str, secret: Mac, now: Timestamp) -> Result<bool, StoreFault> {
+        let id = id.to_owned();
+        self.writer.step(move |db| clients::rotate(db, &id, secret, now)).await
+    }
+
+    async fn attempts(&self, nobodies: u32) -> Result<Vec<AttemptRow>, StoreFault> {
+        self.readers.read(move |db| attempts::all(db, nobodies)).await
+    }
+
+    async fn record_attempts(&self, row: AttemptRow, now: Timestamp) -> Result<(), StoreFault> {
+        self.writer.step(move |db| attempts::record(db, &row, now)).await
+    }
+
+    async fn open_challenge(&self, challenge: ChallengeRow) -> Result<Opening, StoreFault> {
+        self.writer.step(move |db| challenges::open(db, &challenge)).await
+    }
+
+    async fn open_challenge_of(
+        &self,
+        kind: ChallengeKind,
+        destination: Mac,
+        now: Timestamp,
+    ) -> Result<Option<ChallengeId>, StoreFault> {
+        self.readers.read(move |db| challenges::open_one(db, kind, destination, now)).await
+    }
+
+    async fn answer_challenge(&self, answer: Answer) -> Result<bool, StoreFault> {
+        self.writer.step(move |db| challenges::answer(db, &answer)).await
+    }
+
+    async fn sign_in(&self, step: SignInStep) -> Result<bool, StoreFault> {
+        self.writer.step(move |db| challenges::sign_in(db, &step)).await
+    }
+
+    async fn redeem(&self, step: RedeemStep) -> Result<Redemption, StoreFault> {
+        self.writer.step(move |db| redeem::redeem(db, &step)).await
+    }
+
+    async fn rotate(&self, step: RotateStep) -> Result<Rotation, StoreFault> {
+        self.writer.step(move |db| grants::rotate(db, &step)).await
+    }
+
+    async fn revoke(&self, token: Fingerprint, client: &str, now: Timestamp) -> Result<Revocation, StoreFault> {
+        let client = client.to_owned();
+        self.writer.step(move |db| grants::revoke(db, token, &client, now)).await
+    }
+
+    async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault> {
+        self.readers.read(move |db| grants::live_token(db, token, now)).await
+    }
+
+    async fn clean_up(&self, now: Timestamp, limit: u32) -> Result<usize, StoreFault> {
+        self.writer.step(move |db| clean_up::clean_up(db, now, limit)).await
+    }
+}

@@ -1,0 +1,108 @@
+//! The redemption of a code: one conditional write decides, and whoever comes second ends what the first was given.
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use crate::model::Timestamp;
+use crate::tokens::account::AccountId;
+use crate::tokens::store::sqlite::grants::{NewTokens, issue_tokens, revoke_grant};
+use crate::tokens::store::sqlite::rows::{At, Hash};
+use crate::tokens::store::{Issued, RedeemStep, Redemption};
+
+/// What a code stands for.
+struct Earned {
+    account: AccountId,
+    scope: Box<str>,
+    auth_time: Timestamp,
+    acr: Box<str>,
+    amr: Box<str>,
+}
+
+pub(super) fn redeem(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Redemption> {
+    if let Some(until) = locked_until(db, step)? {
+        return Ok(Redemption::Locked(until));
+    }
+    let Some(earned) = consume(db, step)? else { return refuse(db, step) };
+    let session_end = step.now.after(step.rule.absolute);
+    open_session(db, step, &earned, session_end)?;
+    db.prepare_cached("INSERT INTO token_grant (sid, client_id, scope, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((&step.sid, &step.client, &earned.scope, At(step.now), At(session_end)))?;
+    let grant = db.last_insert_rowid();
+    db.prepare_cached("UPDATE code SET grant_id = ?2 WHERE hash = ?1")?.execute((Hash(step.code), grant))?;
+    let tokens = NewTokens {
+        sid: &step.sid,
+        grant,
+        grant_end: session_end,
+        access: step.access,
+        access_ttl: step.rule.access_ttl,
+        refresh: step.refresh,
+        refresh_idle: step.rule.refresh.idle,
+        now: step.now,
+    };
+    let access_expires = issue_tokens(db, &tokens)?;
+    Ok(Redemption::Issued(Issued { account: earned.account, access_expires }))
+}
+
+/// A code that was earned before the account was locked waits, and is not consumed by being tried.
+fn locked_until(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Option<Timestamp>> {
+    db.prepare_cached(
+        "SELECT locked_until FROM code JOIN attempt USING (account_id)
+         WHERE hash = ?1 AND client_id = ?2 AND used IS NULL AND expires > ?3 AND locked_until > ?3",
+    )?
+    .query_row((Hash(step.code), &step.client, At(step.now)), |row| row.get::<_, At>(0))
+    .optional()
+    .map(|until| until.map(|at| at.0))
+}
+
+fn consume(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Option<Earned>> {
+    let read = |row: &Row<'_>| {
+        Ok(Earned {
+            account: row.get(0)?,
+            scope: row.get(1)?,
+            auth_time: row.get::<_, At>(2)?.0,
+            acr: row.get(3)?,
+            amr: row.get(4)?,
+        })
+    };
+    db.prepare_cached(
+        "UPDATE code SET used = :now
+         WHERE hash = :hash AND client_id = :client AND used IS NULL AND expires > :now
+             AND (redirect_uri IS NULL OR redirect_uri = :redirect_uri)
+             AND EXISTS (SELECT 1 FROM account WHERE id = code.account_id AND status = 'active')
+         RETURNING account_id, scope, auth_time, acr, amr",
+    )?
+    .query_row(
+        named_params! {
+            ":hash": Hash(step.code), ":client": step.client, ":redirect_uri": step.redirect_uri, ":now": At(step.now),
+        },
+        read,
+    )
+    .optional()
+}
+
+/// Why the code was not consumed. If it had been before, by the same client for the same place, one of the two was a thief,
+/// and nobody can tell which: what the first was given is revoked (RFC 6749 section 4.1.2).
+fn refuse(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Redemption> {
+    let grant: Option<i64> = db
+        .prepare_cached(
+            "SELECT grant_id FROM code
+             WHERE hash = ?1 AND client_id = ?2 AND used IS NOT NULL AND grant_id IS NOT NULL
+                 AND (redirect_uri IS NULL OR redirect_uri = ?3)",
+        )?
+        .query_row((Hash(step.code), &step.client, &step.redirect_uri), |row| row.get(0))
+        .optional()?;
+    let Some(grant) = grant else { return Ok(Redemption::Invalid) };
+    Ok(revoke_grant(db, grant, "code-reused", step.now)?.map_or(Redemption::Invalid, Redemption::Reused))
+}
+
+fn open_session(db: &Connection, step: &RedeemStep, earned: &Earned, end: Timestamp) -> rusqlite::Result<()> {
+    let idle = step.rule.idle.map(|idle| i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
+    db.prepare_cached(
+        "INSERT INTO session (sid, account_id, api, auth_time, acr, amr, created, last_seen, idle_ms, expires)
+         VALUES (:sid, :account, :api, :auth_time, :acr, :amr, :now, :now, :idle, :end)",
+    )?
+    .execute(named_params! {
+        ":sid": step.sid, ":account": earned.account, ":api": step.rule.api.name(), ":auth_time": At(earned.auth_time),
+        ":acr": earned.acr, ":amr": earned.amr, ":now": At(step.now), ":idle": idle, ":end": At(end),
+    })?;
+    Ok(())
+}

@@ -1,0 +1,456 @@
+//! Steps of the service against a real database.
+
+pub(crate) mod world;
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{Denial, PrincipalFacts, Secret, TokenKind};
+use crate::plan::Environment;
+use crate::store::cuts::{Cuts, Sequence};
+use crate::tokens::account::{AccountId, AccountStatus, NewAccount};
+use crate::tokens::client::{ClientRight, NewClient};
+use crate::tokens::identifier::PhoneNumber;
+use crate::tokens::keyring::fingerprint;
+use crate::tokens::notifier::{NotSent, Notifier};
+use crate::tokens::refusal::Refusal;
+use crate::tokens::session::{CodeRule, VerificationRule};
+use crate::tokens::store::sqlite::{OpenFault, SCHEMA_VERSION, SqliteStore};
+use crate::tokens::tests::world::{ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_client, phone, secret, settings};
+use crate::tokens::{
+    AccountRefused, ClientRefused, Settings, SignIn, StartFault, Surroundings, TokenPair, TokenService, is_one_time_code,
+};
+
+/// Signs in with this password and a proof that is good; what became of it.
+async fn sign_in(world: &World, password: &str, proof: &Secret) -> Result<(), Refusal> {
+    let (phone, password) = (phone(PHONE), secret(password));
+    let request = SignIn { client: &world.client, phone: &phone, password: &password, proof };
+    world.service.sign_in(&CodeRule::oauth(world.api()), request).await.map(|_| ())
+}
+
+async fn tokens(world: &World) -> TokenPair {
+    let code = world.code().await;
+    world.service.redeem_code(&world.session_rule(), &world.client, &code, REDIRECT).await.unwrap()
+}
+
+async fn refresh(world: &World, token: &Secret) -> Result<TokenPair, Refusal> {
+    world.service.refresh(&world.session_rule(), &world.client, token).await
+}
+
+/// What the gateway would remember of a token: its facts, and the number read before they were loaded.
+async fn remembered(world: &World, token: &Secret) -> (PrincipalFacts, Sequence) {
+    let before = world.cuts.sequence();
+    (world.service.introspect(token.expose()).await.unwrap().unwrap(), before)
+}
+
+fn is_cut(cuts: &Cuts, token: &Secret, (facts, loaded): &(PrincipalFacts, Sequence)) -> bool {
+    cuts.spares(facts, fingerprint(token.expose()), *loaded).is_none()
+}
+
+fn is_locked(outcome: &Result<(), Refusal>) -> bool {
+    matches!(outcome, Err(Refusal::Denied(Denial::Locked(_))))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_parallel_wrong_passwords_are_five_hashes_and_then_a_lock() {
+    let world = Arc::new(World::new().await);
+    let proof = Arc::new(world.proof().await);
+    let tries: Vec<_> = (0..100)
+        .map(|_| {
+            let (world, proof) = (Arc::clone(&world), Arc::clone(&proof));
+            tokio::spawn(async move { sign_in(&world, "wrong", &proof).await })
+        })
+        .collect();
+    let mut wrong = 0;
+    for attempt in tries {
+        match attempt.await.unwrap() {
+            Err(Refusal::ProofWrong) => wrong += 1,
+            outcome => assert!(is_locked(&outcome), "{outcome:?}"),
+        }
+    }
+    assert_eq!((wrong, world.service.password_checks()), (5, 5));
+    assert!(is_locked(&sign_in(&world, PASSWORD, &proof).await));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_parallel_right_passwords_all_pass_and_count_no_failure() {
+    let world = Arc::new(World::new().await);
+    let mut proofs = Vec::new();
+    for _ in 0..20 {
+        proofs.push(world.proof().await);
+    }
+    let tries = proofs.into_iter().map(|proof| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { sign_in(&world, PASSWORD, &proof).await })
+    });
+    for attempt in tries.collect::<Vec<_>>() {
+        assert_eq!(attempt.await.unwrap(), Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn a_lock_survives_a_restart_and_ends_when_it_would_have() {
+    let mut world = World::new().await;
+    let proof = world.proof().await;
+    for _ in 0..5 {
+        assert_eq!(sign_in(&world, "wrong", &proof).await, Err(Refusal::ProofWrong));
+    }
+    world.clock.advance(Duration::from_mins(10));
+    world = world.restart().await;
+    let left = Denial::Locked(Duration::from_mins(20));
+    assert_eq!(sign_in(&world, PASSWORD, &proof).await, Err(Refusal::Denied(left)));
+    world.clock.advance(Duration::from_mins(20));
+    let proof = world.proof().await;
+    assert_eq!(sign_in(&world, PASSWORD, &proof).await, Ok(()));
+}
+
+#[tokio::test]
+async fn failures_survive_a_restart_and_a_success_before_it_forgets_them() {
+    let mut world = World::new().await;
+    let proof = world.proof().await;
+    for _ in 0..4 {
+        assert_eq!(sign_in(&world, "wrong", &proof).await, Err(Refusal::ProofWrong));
+    }
+    world = world.restart().await;
+    assert_eq!(sign_in(&world, "wrong", &proof).await, Err(Refusal::ProofWrong));
+    assert!(is_locked(&sign_in(&world, PASSWORD, &proof).await));
+
+    world.clock.advance(Duration::from_mins(30));
+    for _ in 0..4 {
+        assert_eq!(sign_in(&world, "wrong", &proof).await, Err(Refusal::ProofWrong));
+    }
+    let proof = world.proof().await;
+    assert_eq!(sign_in(&world, PASSWORD, &proof).await, Ok(()));
+    world = world.restart().await;
+    for _ in 0..4 {
+        assert_eq!(sign_in(&world, "wrong", &proof).await, Err(Refusal::ProofWrong));
+    }
+    let proof = world.proof().await;
+    assert_eq!(sign_in(&world, PASSWORD, &proof).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_was_answered_before_a_restart_is_so_after_it() {
+    let mut world = World::new().await;
+    let (kept, revoked) = (tokens(&world).await, tokens(&world).await);
+    world.service.revoke(&world.client, &revoked.refresh).await.unwrap();
+    world = world.restart().await;
+    assert!(world.is_good(kept.access.expose()).await);
+    assert!(!world.is_good(revoked.access.expose()).await);
+    assert!(refresh(&world, &kept.refresh).await.is_ok());
+    assert_eq!(refresh(&world, &revoked.refresh).await.unwrap_err(), Refusal::RefreshInvalid);
+}
+
+#[tokio::test]
+async fn the_gateway_hears_of_every_end_before_the_answer() {
+    let world = World::new().await;
+    let pair = tokens(&world).await;
+    let before = remembered(&world, &pair.access).await;
+    assert!(!is_cut(&world.cuts, &pair.access, &before));
+    world.service.revoke(&world.client, &pair.access).await.unwrap();
+    assert!(is_cut(&world.cuts, &pair.access, &before), "a revoked access token");
+
+    let pair = tokens(&world).await;
+    let before = remembered(&world, &pair.access).await;
+    world.service.revoke(&world.client, &pair.refresh).await.unwrap();
+    assert!(is_cut(&world.cuts, &pair.access, &before), "the access token of a revoked refresh token");
+
+    let pair = tokens(&world).await;
+    let before = remembered(&world, &pair.access).await;
+    let next = refresh(&world, &pair.refresh).await.unwrap();
+    assert!(is_cut(&world.cuts, &pair.access, &before), "a superseded access token ends earlier than was remembered");
+    let before = remembered(&world, &next.access).await;
+    assert!(refresh(&world, &pair.refresh).await.is_err());
+    assert!(is_cut(&world.cuts, &next.access, &before), "the family of a reused refresh token");
+
+    let code = world.code().await;
+    let rule = world.session_rule();
+    let pair = world.service.redeem_code(&rule, &world.client, &code, REDIRECT).await.unwrap();
+    let before = remembered(&world, &pair.access).await;
+    assert!(world.service.redeem_code(&rule, &world.client, &code, REDIRECT).await.is_err());
+    assert!(is_cut(&world.cuts, &pair.access, &before), "the tokens of a reused code");
+
+    let pair = tokens(&world).await;
+    let before = remembered(&world, &pair.access).await;
+    world.service.switch_account(world.account.id, AccountStatus::Disabled).await.unwrap();
+    assert!(is_cut(&world.cuts, &pair.access, &before), "the tokens of a disabled account");
+}
+
+#[tokio::test]
+async fn a_token_says_whose_it_is_and_how_that_was_proven() {
+    let world = World::new().await;
+    let pair = tokens(&world).await;
+    let facts = world.service.introspect(pair.access.expose()).await.unwrap().unwrap();
+    assert_eq!((facts.issuer, facts.kind, facts.acr.as_deref()), (ISSUER, TokenKind::Access, Some("second-factor")));
+    assert_eq!(facts.subject.as_deref(), Some(&*world.account.id.to_string()));
+    assert_eq!(facts.amr.iter().map(|method| &**method).collect::<Vec<_>>(), ["pwd", "otp"]);
+    let other = world.service.introspect(tokens(&world).await.access.expose()).await.unwrap().unwrap();
+    assert_ne!(facts.session, other.session);
+    for bad in [pair.refresh.expose(), "", "x", &pair.access.expose().to_uppercase(), &"x".repeat(5_000)] {
+        assert_eq!(world.service.introspect(bad).await, Ok(None), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_account_cannot_sign_in_redeem_refresh_or_use_a_token() {
+    let world = World::new().await;
+    let (pair, code, proof) = (tokens(&world).await, world.code().await, world.proof().await);
+    assert_eq!(world.service.switch_account(world.account.id, AccountStatus::Disabled).await, Ok(true));
+    assert!(!world.is_good(pair.access.expose()).await);
+    assert_eq!(refresh(&world, &pair.refresh).await.unwrap_err(), Refusal::RefreshInvalid);
+    let redeemed = world.service.redeem_code(&world.session_rule(), &world.client, &code, REDIRECT).await;
+    assert_eq!(redeemed.unwrap_err(), Refusal::CodeInvalid);
+    assert_eq!(sign_in(&world, PASSWORD, &proof).await, Err(Refusal::ProofWrong));
+
+    assert_eq!(world.service.switch_account(world.account.id, AccountStatus::Active).await, Ok(true));
+    assert!(!world.is_good(pair.access.expose()).await, "what was ended stays ended");
+    assert!(refresh(&world, &pair.refresh).await.is_err());
+    let redeemed = world.service.redeem_code(&world.session_rule(), &world.client, &code, REDIRECT).await;
+    assert_eq!(redeemed.unwrap_err(), Refusal::CodeInvalid);
+    assert_eq!(sign_in(&world, PASSWORD, &proof).await, Ok(()));
+    assert_eq!(world.service.switch_account(AccountId(999), AccountStatus::Disabled).await, Ok(false));
+}
+
+#[tokio::test]
+async fn within_the_grace_a_retried_refresh_gets_the_same_pair_and_after_it_the_family_ends() {
+    let mut plan = settings();
+    plan.oauth.as_mut().unwrap().refresh_grace = Duration::from_secs(10);
+    let world = World::with(plan).await;
+    let first = tokens(&world).await;
+    let second = refresh(&world, &first.refresh).await.unwrap();
+    world.clock.advance(Duration::from_secs(9));
+    let again = refresh(&world, &first.refresh).await.unwrap();
+    assert_eq!((&again.access, &again.refresh), (&second.access, &second.refresh));
+    assert_eq!(again.expires_in + Duration::from_secs(9), second.expires_in);
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(refresh(&world, &first.refresh).await.unwrap_err(), Refusal::RefreshInvalid);
+    assert!(!world.is_good(second.access.expose()).await);
+}
+
+#[tokio::test]
+async fn nothing_that_can_be_presented_is_in_the_files() {
+    let mut plan = settings();
+    plan.oauth.as_mut().unwrap().refresh_grace = Duration::from_secs(10);
+    let world = World::with(plan).await;
+    let code = world.code().await;
+    let first = world.service.redeem_code(&world.session_rule(), &world.client, &code, REDIRECT).await.unwrap();
+    let second = refresh(&world, &first.refresh).await.unwrap();
+    let (proof, unused) = (world.proof().await, world.code().await);
+    let secrets = [
+        &code,
+        &first.access,
+        &first.refresh,
+        &second.access,
+        &second.refresh,
+        &proof,
+        &unused,
+        &world.client_secret,
+        &secret(PASSWORD),
+    ];
+    let files: Vec<_> = std::fs::read_dir(&world.directory.0).unwrap().map(|file| file.unwrap().path()).collect();
+    let (mut seen, address) = (0, "ann@example.com");
+    for path in &files {
+        let bytes = std::fs::read(path).unwrap();
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        seen += usize::from(holds(address));
+        for (index, secret) in secrets.iter().enumerate() {
+            assert!(!holds(secret.expose()), "secret {index} in {}", path.display());
+        }
+    }
+    assert!(seen > 0, "the search finds what is there");
+}
+
+#[tokio::test]
+async fn the_files_are_for_their_owner_only_and_no_other_key_will_do() {
+    let world = World::new().await;
+    let database = world.directory.database();
+    let key_file = world.directory.0.join("tokens.sqlite.key");
+    let metadata = std::fs::metadata(&key_file).unwrap();
+    assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (0o600, 32));
+    for name in ["tokens.sqlite", "tokens.sqlite-wal"] {
+        let metadata = std::fs::metadata(world.directory.0.join(name)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+
+    let start = |environment| {
+        let settings = Settings::from_plan(&world.plan, environment);
+        let surroundings = world.service.surroundings.clone();
+        let database = database.clone();
+        async move { TokenService::open(&database, &settings, surroundings).await }
+    };
+    assert!(matches!(start(Environment::Production).await, Err(StartFault::FixedCode)));
+    std::fs::write(&key_file, [7; 32]).unwrap();
+    assert!(matches!(start(Environment::Sandbox).await, Err(StartFault::ForeignKey)));
+    for wrong_length in [31, 33] {
+        std::fs::write(&key_file, vec![7; wrong_length]).unwrap();
+        assert!(matches!(start(Environment::Sandbox).await, Err(StartFault::Key(_))), "{wrong_length}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_a_newer_program_wrote_is_not_touched() {
+    let world = World::new().await;
+    let path = world.directory.database();
+    let newer = SCHEMA_VERSION + 1;
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute("INSERT INTO schema_version VALUES (?1, 0)", [newer]).unwrap();
+    let now = world.service.now().wall;
+    assert!(matches!(SqliteStore::open(&path, now), Err(OpenFault::TooNew { found, .. }) if found == newer));
+}
+
+#[tokio::test]
+async fn an_identifier_belongs_to_one_account_in_whatever_spelling() {
+    let world = World::new().await;
+    let add = |email: &str, number: &str| world.service.add_account(new_account(email, number));
+    assert_eq!(add(" ANN@Example.com ", "+40700000001").await.unwrap_err(), AccountRefused::EmailTaken);
+    assert_eq!(add("bob@example.com", PHONE).await.unwrap_err(), AccountRefused::PhoneTaken);
+    let bob = add("bob@example.com", "+40700000001").await.unwrap();
+    let listed = world.service.accounts(AccountId(0), 10).await.unwrap();
+    assert_eq!(listed.iter().map(|account| account.id).collect::<Vec<_>>(), [world.account.id, bob.id]);
+    assert_eq!(world.service.accounts(world.account.id, 1).await.unwrap(), [bob]);
+}
+
+#[tokio::test]
+async fn passwords_and_countries_that_are_none_are_refused() {
+    let world = World::new().await;
+    for bad in ["", "1234567", &"x".repeat(1025)] {
+        let new = NewAccount { password: Some(secret(bad)), ..new_account("bob@example.com", "+40700000001") };
+        assert_eq!(world.service.add_account(new).await.unwrap_err(), AccountRefused::PasswordLength);
+    }
+    let new = NewAccount { country: Some("ro".into()), ..new_account("bob@example.com", "+40700000001") };
+    assert_eq!(world.service.add_account(new).await.unwrap_err(), AccountRefused::Country);
+    let silent = NewAccount { password: None, phone: None, ..new_account("bob@example.com", "+40700000001") };
+    assert!(!world.service.add_account(silent).await.unwrap().registered);
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_good_beside_its_successor_until_the_next_rotation() {
+    let world = World::new().await;
+    let first = world.client_secret.clone();
+    let second = world.service.rotate_client("app").await.unwrap();
+    let is_good = async |secret: &Secret| world.service.authenticate_client("app", secret).await.is_ok();
+    assert!(is_good(&first).await && is_good(&second).await);
+    let third = world.service.rotate_client("app").await.unwrap();
+    assert!(!is_good(&first).await && is_good(&second).await && is_good(&third).await);
+    assert_eq!(world.service.rotate_client("nobody").await.unwrap_err(), ClientRefused::Unknown);
+}
+
+#[tokio::test]
+async fn clients_that_could_not_be_told_apart_or_redirected_are_refused() {
+    let world = World::new().await;
+    let add = |client: NewClient| world.service.add_client(client);
+    assert_eq!(add(new_client("app", &[])).await.unwrap_err(), ClientRefused::Exists);
+    for id in ["", "a b", "a:b", "é", &"x".repeat(129)] {
+        assert_eq!(add(new_client(id, &[])).await.unwrap_err(), ClientRefused::Id, "{id}");
+    }
+    for uris in [vec![], vec!["https://a.example/#x"], vec!["https://a.example/ b"], vec![""]] {
+        let redirect_uris = uris.into_iter().map(Into::into).collect();
+        let client = NewClient { redirect_uris, ..new_client("other", &[ClientRight::AuthorizationCode]) };
+        assert_eq!(add(client).await.unwrap_err(), ClientRefused::RedirectUri);
+    }
+    assert_eq!(world.service.clients().await.unwrap(), std::slice::from_ref(&world.client));
+}
+
+#[tokio::test]
+async fn a_right_password_brings_its_hash_to_the_cost_of_today() {
+    let mut world = World::new().await;
+    let kept = || {
+        let connection = rusqlite::Connection::open(world.directory.database()).unwrap();
+        connection.query_row("SELECT phc FROM password", [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    assert!(kept().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+    world.plan.hashing.passes = 2;
+    world = world.restart().await;
+    let proof = world.proof().await;
+    assert_eq!(sign_in(&world, "wrong", &proof).await, Err(Refusal::ProofWrong));
+    let kept = || {
+        let connection = rusqlite::Connection::open(world.directory.database()).unwrap();
+        connection.query_row("SELECT phc FROM password", [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    assert!(kept().contains(",t=1,"));
+    assert_eq!(sign_in(&world, PASSWORD, &proof).await, Ok(()));
+    assert!(kept().contains(",t=2,"));
+    let proof = world.proof().await;
+    assert_eq!(sign_in(&world, PASSWORD, &proof).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_has_expired_is_forgotten_and_nothing_else() {
+    let world = World::new().await;
+    let pair = tokens(&world).await;
+    world.proof().await;
+    world.service.clean_up(world.service.now()).await.unwrap();
+    assert!(world.is_good(pair.access.expose()).await);
+    let count = |table: &str| {
+        let connection = rusqlite::Connection::open(world.directory.database()).unwrap();
+        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!((count("access_token"), count("refresh_token"), count("code"), count("challenge")), (1, 1, 1, 2));
+
+    world.clock.advance(Duration::from_hours(24) + Duration::from_mins(10));
+    world.service.clean_up(world.service.now()).await.unwrap();
+    assert_eq!((count("access_token"), count("refresh_token"), count("code"), count("challenge")), (0, 1, 0, 0));
+    assert!(refresh(&world, &pair.refresh).await.is_ok());
+
+    world.clock.advance(Duration::from_hours(90 * 24));
+    world.service.clean_up(world.service.now()).await.unwrap();
+    for table in ["access_token", "refresh_token", "token_grant", "session", "code", "challenge"] {
+        assert_eq!(count(table), 0, "{table}");
+    }
+    assert_eq!(count("account"), 1);
+}
+
+#[tokio::test]
+async fn more_passwords_at_once_than_may_wait_are_refused_and_cost_no_attempt() {
+    let mut plan = settings();
+    (plan.hashing.parallel, plan.hashing.queue) = (1, 0);
+    let world = World::with(plan).await;
+    let proof = world.proof().await;
+    let occupied = world.service.passwords.turn().await.unwrap();
+    for _ in 0..20 {
+        let overloaded = Denial::Overloaded(Duration::from_secs(1));
+        assert_eq!(sign_in(&world, "wrong", &proof).await, Err(Refusal::Denied(overloaded)));
+    }
+    drop(occupied);
+    assert_eq!(world.service.password_checks(), 0);
+    assert_eq!(sign_in(&world, PASSWORD, &proof).await, Ok(()));
+}
+
+/// Carries nothing and remembers everything.
+#[derive(Debug)]
+struct Recording(tokio::sync::mpsc::UnboundedSender<(String, Secret, String)>);
+
+#[async_trait::async_trait]
+impl Notifier for Recording {
+    async fn send(&self, to: &PhoneNumber, code: &Secret, language: &str) -> Result<(), NotSent> {
+        self.0.send((to.as_str().to_owned(), code.clone(), language.to_owned())).map_err(|_| NotSent)
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_sent_to_its_account_only_and_voids_the_one_before_it() {
+    let (sender, mut sent) = tokio::sync::mpsc::unbounded_channel();
+    let mut world = World::new().await;
+    let surroundings = Surroundings { notifier: Arc::new(Recording(sender)), ..world.service.surroundings.clone() };
+    let settings = Settings::from_plan(&world.plan, Environment::Production);
+    let service = TokenService::open(&world.directory.database(), &settings, surroundings).await.unwrap();
+    world.service = Arc::new(service);
+    let rule = VerificationRule::oauth(world.api());
+    let (ours, nobodys) = (phone(PHONE), phone("+40700000000"));
+    world.service.request_code(&rule, &nobodys, "en").await.unwrap();
+    world.service.request_code(&rule, &ours, "ro").await.unwrap();
+    let (to, first, language) = sent.recv().await.unwrap();
+    assert_eq!((&*to, &*language), (PHONE, "ro"));
+    world.service.request_code(&rule, &ours, "ro").await.unwrap();
+    let (_, second, _) = sent.recv().await.unwrap();
+    assert!(is_one_time_code(first.expose()) && is_one_time_code(second.expose()) && first != second);
+    assert_eq!(world.service.verify_code(&rule, &ours, &first).await, Err(Refusal::ProofWrong));
+    assert_eq!(world.service.verify_code(&rule, &nobodys, &second).await, Err(Refusal::ProofWrong));
+    assert!(world.service.verify_code(&rule, &ours, &second).await.is_ok());
+
+    world.service.switch_account(world.account.id, AccountStatus::Disabled).await.unwrap();
+    world.service.request_code(&rule, &ours, "ro").await.unwrap();
+    drop(world);
+    assert!(sent.recv().await.is_none(), "nothing is sent to nobody, nor to who cannot sign in");
+}

@@ -1,0 +1,214 @@
+//! A token service on a database of its own, with a clock that is set by hand and randomness that never repeats.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::model::{Clock, Entropy, IssuerId, Now, Secret, Tick, Timestamp};
+use crate::plan::{self, Environment, Hashing, LockSettings, OAuthApi, OAuthPaths};
+use crate::store::cuts::Cuts;
+use crate::tokens::account::{Account, AccountKind, NewAccount};
+use crate::tokens::client::{Client, ClientRight, NewClient};
+use crate::tokens::identifier::{EmailAddress, PhoneNumber};
+use crate::tokens::notifier::SandboxNotifier;
+use crate::tokens::session::{CodeRule, SessionRule, VerificationRule};
+use crate::tokens::{Settings, SignIn, Surroundings, TokenService};
+
+pub(crate) const PHONE: &str = "+40711111298";
+pub(crate) const PASSWORD: &str = "four plain words here";
+pub(crate) const REDIRECT: &str = "app://signed-in";
+pub(crate) const ISSUER: IssuerId = IssuerId(3);
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub(crate) struct HandClock(Mutex<Now>);
+
+impl HandClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = Now { wall: now.wall.after(by), tick: now.tick.after(by) };
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// Bytes that are never the same twice. Not unpredictable, which no test needs.
+#[derive(Debug)]
+struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let count = self.0.fetch_add(1, Ordering::Relaxed);
+            let mixed = count.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            chunk.copy_from_slice(&(mixed ^ (mixed >> 29)).to_be_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// A directory that goes with its owner.
+#[derive(Debug)]
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("portcullis-tokens-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.0.join("tokens.sqlite")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Everything a test needs.
+pub(crate) struct World {
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) cuts: Arc<Cuts>,
+    pub(crate) plan: plan::TokenService,
+    pub(crate) service: Arc<TokenService>,
+    pub(crate) client: Client,
+    pub(crate) client_secret: Secret,
+    pub(crate) account: Account,
+    entropy: Arc<Counting>,
+    // Last, so that the service has closed its files before they go.
+    pub(crate) directory: Directory,
+}
+
+pub(crate) fn settings() -> plan::TokenService {
+    let paths = OAuthPaths {
+        password: "/v1/authentications/password".into(),
+        request_code: "/v2/verification/request-code".into(),
+        verify_code: "/v2/verification/verify-code".into(),
+        token: "/v2/oauth/token".into(),
+        revoke: "/v2/oauth/revoke".into(),
+        account: "/v1/account".into(),
+        accounts: "/v1/accounts".into(),
+    };
+    plan::TokenService {
+        issuer: ISSUER,
+        database: PathBuf::new(),
+        public_url: "https://gateway.example".into(),
+        oauth: Some(OAuthApi {
+            paths,
+            access_ttl: Duration::from_hours(24),
+            refresh_idle: Duration::from_hours(30 * 24),
+            refresh_absolute: Duration::from_hours(90 * 24),
+            refresh_grace: Duration::ZERO,
+            superseded_access: Duration::from_mins(1),
+            code_ttl: Duration::from_mins(10),
+            verification_ttl: Duration::from_mins(10),
+            verification_tries: 5,
+            resend_interval: Duration::ZERO,
+            codes_per_phone: 100,
+        }),
+        hashing: Hashing { memory_kib: 64, passes: 1, parallel: 2, queue: 128 },
+        lock: LockSettings { attempts: 5, duration: Duration::from_mins(30) },
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(settings()).await
+    }
+
+    pub(crate) async fn with(plan: plan::TokenService) -> Self {
+        let start = Now { wall: Timestamp::from_secs(1_773_135_165), tick: Tick::from_millis(1_000) };
+        let clock = Arc::new(HandClock(Mutex::new(start)));
+        let (cuts, entropy) = (Arc::new(Cuts::new(Duration::from_hours(1))), Arc::new(Counting(AtomicU64::new(0))));
+        let directory = Directory::new();
+        let surroundings = surroundings(&clock, &cuts, &entropy);
+        let service = TokenService::open(&directory.database(), &sandbox(&plan), surroundings).await.unwrap();
+        let service = Arc::new(service);
+        let account = service.add_account(new_account("ann@example.com", PHONE)).await.unwrap();
+        let rights = [ClientRight::AuthorizationCode, ClientRight::RefreshToken];
+        let client_secret = service.add_client(new_client("app", &rights)).await.unwrap();
+        let client = service.authenticate_client("app", &client_secret).await.unwrap();
+        Self { clock, cuts, plan, service, client, client_secret, account, entropy, directory }
+    }
+
+    /// Stops the service and starts another on the same files.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { clock, cuts, plan, service, client, client_secret, account, entropy, directory } = self;
+        drop(Arc::into_inner(service).expect("somebody still holds the service"));
+        let surroundings = surroundings(&clock, &cuts, &entropy);
+        let service = TokenService::open(&directory.database(), &sandbox(&plan), surroundings).await.unwrap();
+        Self { clock, cuts, plan, service: Arc::new(service), client, client_secret, account, entropy, directory }
+    }
+
+    pub(crate) fn api(&self) -> &OAuthApi {
+        self.plan.oauth.as_ref().unwrap()
+    }
+
+    pub(crate) fn session_rule(&self) -> SessionRule {
+        SessionRule::oauth(self.api())
+    }
+
+    /// Verifies the phone number; the token a sign-in needs.
+    pub(crate) async fn proof(&self) -> Secret {
+        let (rule, phone) = (VerificationRule::oauth(self.api()), phone(PHONE));
+        self.service.request_code(&rule, &phone, "en").await.unwrap();
+        self.service.verify_code(&rule, &phone, &secret("123456")).await.unwrap()
+    }
+
+    /// Signs in; the code.
+    pub(crate) async fn code(&self) -> Secret {
+        let (proof, phone, password) = (self.proof().await, phone(PHONE), secret(PASSWORD));
+        let request = SignIn { client: &self.client, phone: &phone, password: &password, proof: &proof };
+        self.service.sign_in(&CodeRule::oauth(self.api()), request).await.unwrap().code
+    }
+
+    /// Whether an access token is good.
+    pub(crate) async fn is_good(&self, token: &str) -> bool {
+        self.service.introspect(token).await.unwrap().is_some()
+    }
+}
+
+fn sandbox(plan: &plan::TokenService) -> Settings {
+    Settings::from_plan(plan, Environment::Sandbox)
+}
+
+fn surroundings(clock: &Arc<HandClock>, cuts: &Arc<Cuts>, entropy: &Arc<Counting>) -> Surroundings {
+    Surroundings {
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
+        cuts: Arc::clone(cuts),
+        notifier: Arc::new(SandboxNotifier),
+    }
+}
+
+pub(crate) fn new_account(email: &str, number: &str) -> NewAccount {
+    NewAccount {
+        email: EmailAddress::parse(email).unwrap(),
+        phone: Some(phone(number)),
+        password: Some(secret(PASSWORD)),
+        country: None,
+        kind: AccountKind::Person,
+    }
+}
+
+pub(crate) fn new_client(id: &str, rights: &[ClientRight]) -> NewClient {
+    NewClient { id: id.into(), rights: rights.into(), redirect_uris: Box::new([REDIRECT.into()]) }
+}
+
+pub(crate) fn phone(text: &str) -> PhoneNumber {
+    PhoneNumber::parse(text).unwrap()
+}
+
+pub(crate) fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
