@@ -38,7 +38,8 @@ impl RequestIds {
     /// The names for a request that came with these fields.
     pub(super) fn name(&self, headers: &HeaderMap) -> RequestNames {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let (high, low) = (mix(self.start ^ count), mix(self.start.wrapping_add(count).rotate_left(32)));
+        // Never all zeros, which no trace id may be; the upper half alone tells any two apart.
+        let (high, low) = (mix(self.start ^ count), mix(self.start.wrapping_add(count).rotate_left(32)) | 1);
         let id = single(headers, &super::answer::REQUEST_ID.0).filter(|value| is_id(value)).cloned();
         let trace = single(headers, &TRACEPARENT).filter(|value| is_traceparent(value.as_bytes())).cloned();
         RequestNames {

@@ -11,7 +11,7 @@ fn field<'r>(reply: &'r Reply, name: &HeaderName) -> Option<&'r str> {
 
 fn every_denial() -> Vec<Denial> {
     let wait = Duration::from_millis(1500);
-    let challenge = Challenge { acr_values: Box::new(["2fa".into()]), max_age: Some(Duration::from_secs(900)) };
+    let challenge = Challenge { acr_values: Box::new(["2fa".into()]), max_age: Some(Duration::from_mins(15)) };
     vec![
         Denial::BadRequest(BadRequest::Head),
         Denial::BadRequest(BadRequest::Credential),
@@ -77,7 +77,7 @@ fn a_request_without_a_token_gets_a_challenge_without_an_error_code() {
 
 #[test]
 fn a_step_up_challenge_names_contexts_and_age_and_is_a_403_in_style_session() {
-    let challenge = Challenge { acr_values: Box::new(["2fa".into(), "hw".into()]), max_age: Some(Duration::from_secs(300)) };
+    let challenge = Challenge { acr_values: Box::new(["2fa".into(), "hw".into()]), max_age: Some(Duration::from_mins(5)) };
     let denial = Denial::StepUpRequired(challenge);
     let expected = r#"Bearer realm="portcullis", error="insufficient_user_authentication", acr_values="2fa hw", max_age=300"#;
     let problem = Reply::refusal(&denial, Style::Problem, "r-1");

@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn step_up_asks_for_a_context_and_for_its_age_and_an_unknown_age_is_too_old() {
         let assurance =
-            Assurance { acr: Some(NonEmpty::one("2fa".into())), methods: None, max_age: Some(Duration::from_secs(300)) };
-        let challenge = Challenge { acr_values: Box::new(["2fa".into()]), max_age: Some(Duration::from_secs(300)) };
+            Assurance { acr: Some(NonEmpty::one("2fa".into())), methods: None, max_age: Some(Duration::from_mins(5)) };
+        let challenge = Challenge { acr_values: Box::new(["2fa".into()]), max_age: Some(Duration::from_mins(5)) };
         let wants = Requirements { assurance: Some(assurance), ..requirements() };
         let refused = Err(Denial::StepUpRequired(challenge));
         let proven = |seconds_ago: i64| PrincipalFacts {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::{Denial, PrincipalFacts, Secret, TokenKind};
 use crate::plan::Environment;
-use crate::store::cuts::{Cuts, Sequence};
+use crate::store::cuts::{Cuts, Sequence, Watermark};
 use crate::tokens::account::{AccountId, AccountStatus, NewAccount};
 use crate::tokens::client::{ClientRight, NewClient};
 use crate::tokens::identifier::PhoneNumber;
@@ -45,7 +45,7 @@ async fn remembered(world: &World, token: &Secret) -> (PrincipalFacts, Sequence)
 }
 
 fn is_cut(cuts: &Cuts, token: &Secret, (facts, loaded): &(PrincipalFacts, Sequence)) -> bool {
-    cuts.spares(facts, fingerprint(token.expose()), *loaded).is_none()
+    !cuts.spare(facts, fingerprint(token.expose()), &Watermark::at(*loaded))
 }
 
 fn is_locked(outcome: &Result<(), Refusal>) -> bool {
