@@ -101,9 +101,10 @@ struct Bench {
 
 impl Bench {
     fn with(routes: usize) -> Result<Self, Box<dyn std::error::Error>> {
-        let plan = compile::load("bench.toml", &configuration(routes)?, &OneSecret, Machine { cores: 1 });
-        let (plan, _) = plan.map_err(|report| report.render(portcullis::config::Colour::Never))?;
-        let cuts = Arc::new(Cuts::new(std::time::Duration::from_secs(60)));
+        let plan =
+            compile::load("bench.toml", &configuration(routes)?, &OneSecret, Machine { cores: 1, folder: Path::new(".") });
+        let (plan, _) = plan.map_err(|report| report.render(portcullis::config::Colour::Plain))?;
+        let cuts = Arc::new(Cuts::new(std::time::Duration::from_mins(1)));
         // The plan names a remote service. In its place one in this process vouches, so that no socket is needed.
         let issuers = [Issuer { name: "bench".into(), id: IssuerId(0), kind: IssuerKind::Embedded }];
         let verifier = Arc::new(Verifier::new(Setup {

@@ -11,6 +11,8 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::Session;
 
+use crate::gateway::adornment::Beside;
+use crate::gateway::connection::Connection;
 use crate::reply::Reply;
 use crate::rules::envelope::{Envelope, Field, Fields};
 
@@ -18,7 +20,7 @@ use crate::rules::envelope::{Envelope, Field, Fields};
 pub(super) const REQUEST_ID: (HeaderName, &str) = (HeaderName::from_static("x-request-id"), "X-Request-Id");
 
 /// pingora's response header as something that can be dressed.
-pub(super) struct Dressing<'h>(pub(super) &'h mut ResponseHeader);
+struct Dressing<'h>(&'h mut ResponseHeader);
 
 impl Fields for Dressing<'_> {
     fn set(&mut self, field: &Field) {
@@ -46,8 +48,9 @@ impl Fields for Dressing<'_> {
 /// Whatever pingora meets while writing; the client is gone then.
 pub(super) async fn send(session: &mut Session, reply: Reply, dress: &Dress<'_>) -> Result<()> {
     let bodiless = session.req_header().method == Method::HEAD || reply.status == StatusCode::NO_CONTENT;
-    let header = Box::new(head_of(&reply, dress)?);
-    session.downstream_session.write_response_header(header).await?;
+    let mut header = head_of(&reply)?;
+    dress.put_on(session, &mut header);
+    session.downstream_session.write_response_header(Box::new(header)).await?;
     let body = if bodiless { Bytes::new() } else { reply.body };
     session.downstream_session.write_response_body(body, true).await
 }
@@ -64,7 +67,37 @@ pub(super) struct Dress<'d> {
     pub(super) request_id: &'d HeaderValue,
 }
 
-fn head_of(reply: &Reply, dress: &Dress<'_>) -> Result<ResponseHeader> {
+impl Dress<'_> {
+    /// Dresses what pingora is about to write on this session. In HTTP/1 our fields go beside pingora's maps, see
+    /// [`Adornment`](crate::gateway::adornment::Adornment).
+    pub(super) fn put_on(&self, session: &Session, response: &mut ResponseHeader) {
+        match connection(session) {
+            Some(connection) => {
+                let mut beside = Beside::new(response);
+                self.fill(&mut beside);
+                connection.adorn(beside.into_lines());
+            }
+            None => self.fill(&mut Dressing(response)),
+        }
+    }
+
+    fn fill(&self, fields: &mut dyn Fields) {
+        if self.preflight {
+            self.envelope.dress_preflight(self.origin, fields);
+        } else {
+            self.envelope.dress(self.origin, fields);
+        }
+        let (name, wire) = REQUEST_ID;
+        fields.set(&Field { name, wire, value: self.request_id.clone() });
+    }
+}
+
+/// The client's connection; `None` for an HTTP/2 stream, which shares its connection with others.
+pub(super) fn connection(session: &Session) -> Option<&Connection> {
+    session.stream()?.as_any().downcast_ref()
+}
+
+fn head_of(reply: &Reply) -> Result<ResponseHeader> {
     let mut header = ResponseHeader::build(reply.status, Some(reply.headers.len() + 20))?;
     for (name, value) in &reply.headers {
         header.append_header(wire_name(name), value.clone())?;
@@ -72,12 +105,6 @@ fn head_of(reply: &Reply, dress: &Dress<'_>) -> Result<ResponseHeader> {
     if reply.status != StatusCode::NO_CONTENT {
         header.insert_header(CONTENT_LENGTH, HeaderValue::from(reply.body.len()))?;
     }
-    if dress.preflight {
-        dress.envelope.dress_preflight(dress.origin, &mut Dressing(&mut header));
-    } else {
-        dress.envelope.dress(dress.origin, &mut Dressing(&mut header));
-    }
-    header.insert_header(REQUEST_ID.1, dress.request_id.clone())?;
     Ok(header)
 }
 

@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
+use crate::gateway::adornment::Adornment;
 use crate::gateway::slots::Slot;
 use crate::model::Denial;
 use crate::rules::chunked::ChunkScanner;
@@ -52,6 +53,8 @@ pub(super) struct Connection {
     inbox: BytesMut,
     /// Written by pingora, not yet on the wire.
     outbox: BytesMut,
+    /// Our fields of the response that pingora is about to write.
+    adornment: Adornment,
     message: Message,
     /// Set once a tunnel (101) is established: from then on bytes pass as they come.
     tunnel: AtomicBool,
@@ -93,6 +96,7 @@ impl Connection {
             digest: Arc::new(digest),
             inbox: BytesMut::new(),
             outbox: BytesMut::new(),
+            adornment: Adornment::default(),
             message: Message::Done,
             tunnel: AtomicBool::new(false),
             fault: None,
@@ -151,6 +155,11 @@ impl Connection {
     /// From now on bytes pass as they come: the upstream has agreed to another protocol (101).
     pub(super) fn open_tunnel(&self) {
         self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Puts these lines into the head that pingora writes next.
+    pub(super) fn adorn(&self, lines: Vec<u8>) {
+        self.adornment.hang(lines);
     }
 
     /// Hands on what the message allows of what has been read; `None` if more must be read first.
@@ -243,11 +252,11 @@ impl AsyncWrite for Connection {
         let this = &mut *self;
         if this.outbox.len() + bytes.len() > GATHER_LIMIT {
             ready!(this.poll_write_out(cx))?;
-            if bytes.len() > GATHER_LIMIT {
+            if bytes.len() > GATHER_LIMIT && !this.adornment.hangs() {
                 return Pin::new(&mut this.wire).poll_write(cx, bytes);
             }
         }
-        this.outbox.extend_from_slice(bytes);
+        this.adornment.copy(bytes, &mut this.outbox)?;
         Poll::Ready(Ok(bytes.len()))
     }
 

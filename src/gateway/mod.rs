@@ -4,6 +4,7 @@
 //! connectors are used, its server is not (docs/adr/0004): we bind, accept, drain and stop ourselves. Deliberately absent:
 //! decisions, and the token service, which comes boxed from `app`.
 
+mod adornment;
 mod answer;
 mod connection;
 mod faults;

@@ -18,7 +18,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::flow::{Admission, Flow, Forward, Outcome, Refusal};
-use crate::gateway::answer::{self, Dress, Dressing, REQUEST_ID};
+use crate::gateway::answer::{self, Dress, connection};
 use crate::gateway::connection::Connection;
 use crate::gateway::faults;
 use crate::gateway::forward::{self, Arrival};
@@ -68,6 +68,14 @@ pub(super) struct Serving {
     settled: bool,
 }
 
+impl Serving {
+    /// The request's id; nobody asks before it has one.
+    fn request_id(&self) -> &HeaderValue {
+        static UNNAMED: HeaderValue = HeaderValue::from_static("0");
+        self.names.as_ref().map_or(&UNNAMED, |names| &names.id)
+    }
+}
+
 /// What is to be done next, owned, so that the session is free to be written to.
 enum Step {
     Forward(Forward, Option<String>),
@@ -105,10 +113,8 @@ impl Gateway {
     async fn answer(&self, session: &mut Session, ctx: &Serving, reply: Reply, preflight: bool) -> Result<()> {
         let origin = session.req_header().headers.get(ORIGIN).cloned();
         let envelope = self.envelope(ctx);
-        let unnamed = HeaderValue::from_static("0");
-        let request_id = ctx.names.as_ref().map_or(&unnamed, |names| &names.id);
         keep_alive_only_if_drained_cheaply(session);
-        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id };
+        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id: ctx.request_id() };
         answer::send(session, reply, &dress).await
     }
 
@@ -274,10 +280,8 @@ impl ProxyHttp for Gateway {
         self.settle(ctx, Outcome::Answered(response.status.as_u16()));
         let origin = session.req_header().headers.get(ORIGIN);
         let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
-        envelope.dress(origin, &mut Dressing(response));
-        if let Some(names) = &ctx.names {
-            response.insert_header(REQUEST_ID.1, names.id.clone())?;
-        }
+        let dress = Dress { envelope, origin, preflight: false, request_id: ctx.request_id() };
+        dress.put_on(session, response);
         Ok(())
     }
 
@@ -346,10 +350,6 @@ impl ProxyHttp for Gateway {
             tracing::debug!(route, status, ?took, "served");
         }
     }
-}
-
-fn connection(session: &Session) -> Option<&Connection> {
-    session.stream()?.as_any().downcast_ref()
 }
 
 /// Where a request comes from and how. HTTP/2 streams share their connection, which only TLS listeners offer.
