@@ -135,7 +135,8 @@ impl Client {
             }
         };
         let head = self.take(end)?;
-        let head = String::from_utf8(head).map_err(|error| Silence::Broken(format!("head is not UTF-8: {error}")))?;
+        // One character for each byte: values may hold bytes that are no UTF-8 (`obs-text`, RFC 9110 section 5.5).
+        let head: String = head.into_iter().map(char::from).collect();
         parse_head(&head).ok_or_else(|| broken("no head of HTTP/1.1", &head))
     }
 
