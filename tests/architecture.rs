@@ -41,7 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "admin",
         ],
     ),
-    ("cli", &["model", "config", "plan", "tokens", "app"]),
+    ("cli", &["model", "rules", "config", "plan", "tokens", "app"]),
 ];
 
 /// A crate, and the places that alone may name it: modules, or folders of modules.
