@@ -1,4 +1,4 @@
-//! Who may import whom: the table of `docs/ARCHITECTURE.md`, and the few rules of form that no lint knows.
+//! Who may import whom, and the few rules of form that no lint knows. `docs/ARCHITECTURE.md` says why.
 //!
 //! Reads the sources as text, line by line; needs nothing built. A single crate has no layers that the compiler enforces, so
 //! this test is what stands in their place. Tests inside the sources may import what they like.
