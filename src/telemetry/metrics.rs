@@ -30,8 +30,6 @@ pub struct Metrics {
     pub cache_age: Histogram,
     /// How long introspections took, by issuer and outcome.
     pub introspection: HistogramVec,
-    /// Fetches of key sets, by issuer and outcome.
-    pub jwks: IntCounterVec,
     upstream: HistogramVec,
     /// Remembered tokens, by table: `active`, `inactive`.
     pub cache_entries: IntGaugeVec,
@@ -91,12 +89,6 @@ impl Metrics {
                 "Time of an introspection, by issuer and outcome.",
                 &["issuer", "outcome"],
                 &FAST,
-            )?,
-            jwks: counter(
-                &registry,
-                "jwks_refresh_total",
-                "Fetches of key sets, by issuer and outcome.",
-                &["issuer", "outcome"],
             )?,
             upstream: histogram(&registry, "upstream_duration_seconds", "Time to the upstream's head.", &["upstream"], &FAST)?,
             cache_entries: gauges(&registry, "cache_entries", "Remembered tokens, by table.", &["table"])?,
