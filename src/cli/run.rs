@@ -22,13 +22,13 @@ pub(super) fn open(config: &Path) -> Result<Loaded, Failure> {
 
 /// Serves a plan; `started` says what there is to say once it does.
 pub(super) fn serve(loaded: Loaded, started: impl FnOnce(&Gateway) -> Result<(), Failure>) -> Result<(), Failure> {
-    let mounts = mounts(&loaded.plan);
+    let mounts: Vec<String> = loaded.plan.routes.iter().map(|route| format!("  {route}")).collect();
     let gateway = Gateway::start(loaded.plan).map_err(|error| Failure::Refused(format!("error: {error}")))?;
     for (address, tls) in &gateway.addresses {
         output::say(&format!("listening on {}://{address}", if *tls { "https" } else { "http" }))?;
     }
     output::say(&format!("admin on http://{}", gateway.admin))?;
-    output::say(&mounts)?;
+    output::say(&mounts.join("\n"))?;
     started(&gateway)?;
     gateway.run().map_err(|error| Failure::Failed(format!("error: {error}")))
 }
@@ -43,24 +43,4 @@ fn refusal(error: LoadError) -> Failure {
 
 fn colour() -> Colour {
     if output::colour_wanted() { Colour::Ansi } else { Colour::Plain }
-}
-
-/// One line for each route: what is mounted, who may use it, where it goes.
-fn mounts(plan: &crate::plan::Plan) -> String {
-    use crate::plan::Target;
-    use crate::rules::access::Access;
-    let line = |route: &crate::plan::Route| {
-        let access = match &route.access {
-            Access::Public => "public",
-            Access::Optional(_) => "optional",
-            Access::Bearer(wanted) if wanted.assurance.is_some() => "bearer, step-up",
-            Access::Bearer(_) => "bearer",
-        };
-        let target = match &route.target {
-            Target::Upstream(upstream) => format!("upstream {}", upstream.name),
-            Target::TokenService => "embedded token service".into(),
-        };
-        format!("  route {} ({access}) -> {target}", route.name)
-    };
-    plan.routes.iter().map(|route| line(route)).collect::<Vec<_>>().join("\n")
 }

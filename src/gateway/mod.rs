@@ -14,6 +14,7 @@ mod in_process;
 mod listen;
 mod peers;
 mod proxy;
+mod reading;
 mod request_ids;
 mod slots;
 mod workers;

@@ -4,12 +4,11 @@
 //! a failure) and one dress: every response passes `Envelope::dress` exactly once.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, ORIGIN};
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -19,18 +18,18 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::flow::{Admission, Flow, Forward, Outcome, Refusal};
 use crate::gateway::answer::{self, Dress, connection};
-use crate::gateway::connection::Connection;
 use crate::gateway::faults;
 use crate::gateway::forward::{self, Arrival};
 use crate::gateway::in_process::{self, InProcess};
 use crate::gateway::peers::{PeerSet, Peers};
+use crate::gateway::reading;
 use crate::gateway::request_ids::{RequestIds, RequestNames};
 use crate::model::{BadRequest, Clock, Denial, Now, RequestHead, Source, Tick};
 use crate::plan::{Plan, Route, Target};
 use crate::reply::Reply;
 use crate::rules::envelope::Envelope;
 use crate::rules::identity::Strip;
-use crate::rules::{host, path};
+use crate::rules::{cors, path};
 use crate::telemetry::{Metrics, Served};
 
 /// The gateway as pingora drives it.
@@ -88,16 +87,19 @@ impl Gateway {
         let request = session.req_header();
         let unreadable = |denial| Refusal { route: None, denial };
         let target = std::str::from_utf8(request.raw_path()).map_err(|_| unreadable(Denial::BadRequest(BadRequest::Path)))?;
+        if session.is_http2() {
+            reading::bound(request, target, &self.plan.guard).map_err(unreadable)?;
+        }
         let (raw_path, query) = path::split_target(target).map_err(unreadable)?;
         let path = path::normalize(raw_path).map_err(unreadable)?;
-        let host = host_of(request).map_err(unreadable)?;
+        let host = reading::host(request).map_err(unreadable)?;
         let source = Source::new(self.plan.trusted_proxies.client(arrival.peer, &request.headers));
         let (method, headers) = (&request.method, &request.headers);
         let head = RequestHead { method, path: &path, query, host: &host, headers, source };
         match self.flow.admit(&self.plan, &head, now).await? {
             Admission::Answer(route, reply) => Ok(Step::Preflight(route, reply)),
             Admission::Forward(forward) => {
-                if declared_length(request).is_some_and(|length| length > forward.route.body_limit) {
+                if reading::declared_length(request).is_some_and(|length| length > forward.route.body_limit) {
                     return Err(Refusal { route: Some(forward.route), denial: Denial::BodyTooLarge });
                 }
                 let respelt = matches!(path, Cow::Owned(_)).then(|| match query {
@@ -111,7 +113,7 @@ impl Gateway {
 
     /// Answers a request ourselves.
     async fn answer(&self, session: &mut Session, ctx: &Serving, reply: Reply, preflight: bool) -> Result<()> {
-        let origin = session.req_header().headers.get(ORIGIN).cloned();
+        let origin = cors::origin(&session.req_header().headers).cloned();
         let envelope = self.envelope(ctx);
         keep_alive_only_if_drained_cheaply(session);
         let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id: ctx.request_id() };
@@ -151,7 +153,8 @@ impl Gateway {
         let (Some(service), Some(forward)) = (&self.service, &ctx.forward) else {
             return self.refuse_and_stop(session, ctx, Denial::NoRoute).await;
         };
-        let source = Source::new(self.plan.trusted_proxies.client(arrival(session).peer, &session.req_header().headers));
+        let source =
+            Source::new(self.plan.trusted_proxies.client(reading::arrival(session).peer, &session.req_header().headers));
         let answered = in_process::serve(session, service, forward, source, self.plan.guard.body_idle).await;
         match answered {
             Ok(reply) => {
@@ -187,7 +190,7 @@ impl ProxyHttp for Gateway {
         let now = self.clock.now();
         ctx.began = now.tick;
         ctx.names = Some(self.ids.name(&session.req_header().headers));
-        match self.decide(session, arrival(session), now).await {
+        match self.decide(session, reading::arrival(session), now).await {
             Ok(Step::Forward(forward, target)) => {
                 let in_process = matches!(forward.route.target, Target::TokenService);
                 (ctx.route, ctx.target) = (Some(Arc::clone(&forward.route)), target);
@@ -231,7 +234,7 @@ impl ProxyHttp for Gateway {
         if let Some(target) = &ctx.target {
             upstream.set_raw_path(target.as_bytes())?;
         }
-        forward::rewrite(upstream, forward, strip, names, &self.plan, arrival(session))
+        forward::rewrite(upstream, forward, strip, names, &self.plan, reading::arrival(session))
     }
 
     async fn request_body_filter(
@@ -278,7 +281,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         self.settle(ctx, Outcome::Answered(response.status.as_u16()));
-        let origin = session.req_header().headers.get(ORIGIN);
+        let origin = cors::origin(&session.req_header().headers);
         let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
         let dress = Dress { envelope, origin, preflight: false, request_id: ctx.request_id() };
         dress.put_on(session, response);
@@ -352,35 +355,14 @@ impl ProxyHttp for Gateway {
     }
 }
 
-/// Where a request comes from and how. HTTP/2 streams share their connection, which only TLS listeners offer.
-fn arrival(session: &Session) -> Arrival {
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map_or([0, 0, 0, 0].into(), SocketAddr::ip);
-    Arrival { peer, tls: connection(session).map_or(session.is_http2(), Connection::is_tls) }
-}
-
-fn host_of(request: &RequestHeader) -> Result<Cow<'_, str>, Denial> {
-    let malformed = || Denial::BadRequest(BadRequest::Host);
-    let named = match request.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => match request.headers.get(http::header::HOST) {
-            Some(value) => value.to_str().map_err(|_| malformed())?,
-            None => return Ok(Cow::Borrowed("")),
-        },
-    };
-    host::normalize(named)
-}
-
-fn declared_length(request: &RequestHeader) -> Option<u64> {
-    request.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// A body that nobody reads is drained if it is small and surely on its way; else the connection ends with the answer.
 fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
     const CHEAP: u64 = 64 * 1024;
     let request = session.req_header();
     let bodiless =
         !request.headers.contains_key(http::header::TRANSFER_ENCODING) && !request.headers.contains_key(CONTENT_LENGTH);
-    let cheap = declared_length(request).is_some_and(|length| length <= CHEAP) && !request.headers.contains_key(EXPECT);
+    let cheap =
+        reading::declared_length(request).is_some_and(|length| length <= CHEAP) && !request.headers.contains_key(EXPECT);
     if !(bodiless || cheap || session.downstream_session.is_body_done()) {
         session.set_keepalive(None);
     }

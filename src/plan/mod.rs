@@ -7,6 +7,7 @@ pub mod compile;
 mod issuer;
 mod token_service;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,6 +147,23 @@ impl Route {
     #[must_use]
     pub fn style(&self) -> Style {
         self.envelope.style
+    }
+}
+
+impl fmt::Display for Route {
+    /// What is mounted, who may use it, where it goes: a line of the start's report.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let access = match &self.access {
+            Access::Public => "public",
+            Access::Optional(_) => "optional",
+            Access::Bearer(wanted) if wanted.assurance.is_some() => "bearer, step-up",
+            Access::Bearer(_) => "bearer",
+        };
+        write!(f, "route {} ({access}) -> ", self.name)?;
+        match &self.target {
+            Target::Upstream(upstream) => write!(f, "upstream {}", upstream.name),
+            Target::TokenService => f.write_str("embedded token service"),
+        }
     }
 }
 

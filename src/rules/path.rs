@@ -34,15 +34,16 @@ pub fn normalize(raw: &str) -> Result<Cow<'_, str>, Denial> {
 /// standard, query percent-encode set); it is forwarded as it came.
 ///
 /// # Errors
-/// `BadRequest(Path)` if it does not begin with `/`, has a fragment, or a query with spaces, controls, `"`, `<`, `>` or
-/// anything outside ASCII.
+/// `BadRequest(Path)` if it does not begin with `/`, has a fragment or another character that RFC 3986 does not allow in a path,
+/// or a query with spaces, controls, `"`, `<`, `>` or anything outside ASCII.
 pub fn split_target(target: &str) -> Result<(&str, Option<&str>), Denial> {
     if !target.starts_with('/') {
         return Err(REFUSED);
     }
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let queries = |b: u8| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'<' | b'>');
-    if path.contains('#') || !query.is_none_or(|query| query.bytes().all(queries)) {
+    let paths = |b: u8| stands_for_itself(b) || matches!(b, b'/' | b'%' | b';');
+    if !path.bytes().all(paths) || !query.is_none_or(|query| query.bytes().all(queries)) {
         return Err(REFUSED);
     }
     Ok((path, query))

@@ -367,10 +367,6 @@ fn poisoned() -> Vec<(&'static str, Vec<u8>)> {
             "a change of protocol that nobody asked for",
             text("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nraw"),
         ),
-        (
-            "length and chunks",
-            text("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
-        ),
         ("two lengths", text("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")),
         ("a length that is none", text("HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello")),
         ("a signed length", text("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello")),
@@ -408,6 +404,23 @@ fn an_answer_that_can_be_read_in_two_ways_is_none_and_its_connection_is_not_used
         }
     }
     assert_eq!(wrong, [], "these were passed on, or (0) the poisoned connection was used again");
+}
+
+/// RFC 9112 section 6.3: chunks override the length, and whoever passes such an answer on must take the length out first.
+#[test]
+fn an_answer_that_tells_its_end_twice_is_passed_on_telling_it_once() {
+    let twice = "HTTP/1.1 200 OK\r\nContent-Length: 50\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let app = Upstream::scripted(move |request| match &*request.target {
+        "/public/twice" => Answer::raw(twice),
+        _ => Answer::ok("fine"),
+    });
+    let text = upstream("app", &[app.address], "")
+        + "[server]\nthreads = 1\n[[route]]\npath = \"/public/**\"\nupstream = \"app\"\naccess = \"public\"\n";
+    let gateway = Gateway::start(&text);
+    let response = gateway.ask(&Request::get("/public/twice"));
+    assert_dressed(&response, "an answer that tells its end twice");
+    assert_eq!((response.status, response.text(), response.values("content-length").len()), (200, "hello", 0));
+    assert_eq!(gateway.ask(&Request::get("/public/next")).text(), "fine");
 }
 
 #[test]

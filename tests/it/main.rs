@@ -13,6 +13,7 @@ mod headers;
 mod http2;
 mod issuers;
 mod lifecycle;
+mod mutations;
 mod outage;
 mod revocation;
 mod seed_oauth;

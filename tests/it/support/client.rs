@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use serde_json::Value;
 
@@ -59,6 +59,11 @@ impl Client {
     /// Sends these bytes to a server that may have stopped reading; whether it took them.
     pub(crate) fn offer(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn hang_up(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// The next response, after any interim ones.
@@ -130,7 +135,8 @@ impl Client {
             }
         };
         let head = self.take(end)?;
-        let head = String::from_utf8(head).map_err(|error| Silence::Broken(format!("head is not UTF-8: {error}")))?;
+        // One character for each byte: values may hold bytes that are no UTF-8 (`obs-text`, RFC 9110 section 5.5).
+        let head: String = head.into_iter().map(char::from).collect();
         parse_head(&head).ok_or_else(|| broken("no head of HTTP/1.1", &head))
     }
 
