@@ -20,7 +20,9 @@ use crate::rules::forwarded::TrustedProxies;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
-pub use token_service::{Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService};
+pub use token_service::{
+    BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
+};
 
 /// The compiled configuration.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! Imports `model`, `plan` and `tokens`; names no proxy. Deliberately absent: decisions, and headers that every response of
 //! the gateway carries. The router never listens by itself: it stands behind the gateway's routes, limits and locks.
 
+mod back_office;
 mod client;
 mod oauth;
 mod reading;
@@ -26,6 +27,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceExt, service_fn};
 
 use crate::plan;
+use crate::token_api::back_office::BackOfficeSkin;
 use crate::token_api::oauth::OAuthSkin;
 use crate::token_api::standard::StandardSkin;
 use crate::tokens::TokenService;
@@ -51,7 +53,7 @@ pub enum Unmountable {
     Twice(Box<str>),
 }
 
-/// The router over a token service: API A if it is configured, and the standard endpoints.
+/// The router over a token service: the APIs that are configured, and the standard endpoints.
 ///
 /// Operations on the caller's own account expect an `Arc<Principal>` in the request's extensions, put there by the gateway
 /// once it has verified the token; without one they answer 401.
@@ -62,11 +64,11 @@ pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Resu
     let standard = Arc::new(StandardSkin::new(Arc::clone(&service), settings));
     let mut mounts: Vec<(&str, MethodRouter)> = vec![
         (INTROSPECT, post(standard::introspect).with_state(Arc::clone(&standard))),
-        (METADATA, get(standard::metadata).with_state(standard)),
-        (JWKS, get(standard::keys)),
+        (METADATA, get(standard::metadata).with_state(Arc::clone(&standard))),
+        (JWKS, get(standard::keys).with_state(standard)),
     ];
     if let Some(api) = &settings.oauth {
-        let skin = Arc::new(OAuthSkin::new(service, api));
+        let skin = Arc::new(OAuthSkin::new(Arc::clone(&service), api));
         let operations: [(&str, MethodRouter<Arc<OAuthSkin>>); 7] = [
             (&api.paths.password, post(oauth::sign_in)),
             (&api.paths.request_code, post(oauth::request_code)),
@@ -75,6 +77,16 @@ pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Resu
             (&api.paths.revoke, post(oauth::revoke)),
             (&api.paths.account, get(oauth::account)),
             (&api.paths.accounts, get(oauth::accounts)),
+        ];
+        mounts.extend(operations.map(|(path, operation)| (path, operation.with_state(Arc::clone(&skin)))));
+    }
+    if let Some(api) = &settings.back_office {
+        let skin = Arc::new(BackOfficeSkin::new(service, api));
+        let operations: [(&str, MethodRouter<Arc<BackOfficeSkin>>); 4] = [
+            (&api.paths.sign_in, post(back_office::sign_in)),
+            (&api.paths.confirm, post(back_office::confirm)),
+            (&api.paths.refresh, post(back_office::refresh)),
+            (&api.paths.sign_out, post(back_office::sign_out)),
         ];
         mounts.extend(operations.map(|(path, operation)| (path, operation.with_state(Arc::clone(&skin)))));
     }

@@ -234,17 +234,17 @@ pub(crate) fn internal() -> Response {
 }
 
 /// Whole seconds, rounded up: who comes back then is not too early.
-fn retry_after(answer: Response, wait: Duration) -> Response {
+pub(crate) fn retry_after(answer: Response, wait: Duration) -> Response {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     with(answer, RETRY_AFTER, seconds.max(1).into())
 }
 
-fn not_stored(answer: Response) -> Response {
+pub(crate) fn not_stored(answer: Response) -> Response {
     let answer = with(answer, CACHE_CONTROL, HeaderValue::from_static("no-store"));
     with(answer, PRAGMA, HeaderValue::from_static("no-cache"))
 }
 
-fn with(mut answer: Response, name: axum::http::HeaderName, value: HeaderValue) -> Response {
+pub(crate) fn with(mut answer: Response, name: axum::http::HeaderName, value: HeaderValue) -> Response {
     answer.headers_mut().insert(name, value);
     answer
 }

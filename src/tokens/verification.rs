@@ -10,6 +10,7 @@ use crate::tokens::account::AccountStatus;
 use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::keyring::fingerprint;
+use crate::tokens::notifier::NotSent;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::VerificationRule;
 use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, Opening};
@@ -92,22 +93,26 @@ impl TokenService {
         Subject { key: self.keyring.attempts_of(account, identifier), account }
     }
 
-    fn one_time_code(&self) -> Secret {
+    pub(in crate::tokens) fn one_time_code(&self) -> Secret {
         match self.surroundings.notifier.fixed_code() {
             Some(fixed) => Secret::new(fixed.to_owned()),
             None => mint::one_time_code(self.entropy()),
         }
     }
 
-    /// Sends without being waited for: how long a message takes, or whether it left, must not tell whose number it is.
     fn send(&self, phone: &PhoneNumber, code: Secret, language: &str) {
+        let (notifier, phone, language) = (Arc::clone(&self.surroundings.notifier), phone.clone(), language.to_owned());
+        self.send_off(async move { notifier.send(&phone, &code, &language).await });
+    }
+
+    /// Sends without being waited for: how long a message takes, or whether it left, must not tell whose address it is.
+    pub(in crate::tokens) fn send_off(&self, message: impl Future<Output = Result<(), NotSent>> + Send + 'static) {
         let Ok(place) = Arc::clone(&self.sending).try_acquire_owned() else {
             tracing::warn!("too many one-time codes are being sent; one was not");
             return;
         };
-        let (notifier, phone, language) = (Arc::clone(&self.surroundings.notifier), phone.clone(), language.to_owned());
         tokio::spawn(async move {
-            if notifier.send(&phone, &code, &language).await.is_err() {
+            if message.await.is_err() {
                 tracing::warn!("a one-time code was not sent");
             }
             drop(place);

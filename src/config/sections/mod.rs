@@ -2,6 +2,7 @@
 //!
 //! The meanings are the documentation: they stand in the schema and in the reports, so the fields here carry none.
 
+mod back_office_api;
 mod gateway;
 mod issuer;
 mod route;
@@ -16,6 +17,7 @@ pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, S
 pub use route::Ends;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
+pub(crate) use back_office_api::{BackOfficeApi, SigningKeys, TokenType};
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;
 

@@ -7,7 +7,9 @@ use crate::model::{IssuerId, NonEmpty, ScopeSet, Style, TokenKind};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::dress::Wardrobe;
 use crate::plan::compile::routes::{Draft, Particulars, draft};
-use crate::plan::{Hashing, LockSettings, OAuthApi, OAuthPaths, Target, TokenService};
+use crate::plan::{
+    BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, Target, TokenService, TokenType,
+};
 use crate::rules::access::{Access, Requirements};
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey};
 
@@ -31,13 +33,20 @@ impl Workshop<'_> {
             let finding = Finding::error(oauth.place, "one-time codes cannot be sent outside the sandbox yet");
             self.report.add(finding.help("set environment = \"sandbox\" to try this API out"));
         }
+        if let (Some(api), Environment::Production) = (&service.value.back_office, self.config.environment.value) {
+            let finding = Finding::warning(api.place, "one-time codes cannot be sent outside the sandbox yet");
+            self.report.add(finding.label("accounts with a second factor by e-mail cannot sign in here"));
+        }
         let service = &service.value;
         let memory = service.hashing.memory.value / 1024;
+        let public_url = public_url?;
         Some(TokenService {
             issuer: IssuerId(0),
             database: self.machine.locate(&service.database.value),
-            public_url: public_url?,
             oauth: service.oauth.as_ref().map(|api| oauth_api(&api.value)),
+            back_office: service.back_office.as_ref().map(|api| back_office_api(&api.value, &public_url)),
+            keys_published_for: service.keys.max_age.value,
+            public_url,
             hashing: Hashing {
                 memory_kib: u32::try_from(memory).unwrap_or(u32::MAX),
                 passes: service.hashing.passes.value,
@@ -73,6 +82,8 @@ impl Workshop<'_> {
         let Some(service) = &config.token_service else { return Vec::new() };
         let mut mounts = standard_mounts(service.place);
         mounts.extend(service.value.oauth.iter().flat_map(|oauth| oauth_mounts(&oauth.value.paths)));
+        let back_office = service.value.back_office.as_ref().map(|api| (api, back_office_paths(&api.value)));
+        mounts.extend(back_office.iter().flat_map(|(api, paths)| back_office_mounts(paths, api.value.prefix.place)));
         mounts.into_iter().filter_map(|mount| self.mounted_route(mount, wardrobe)).collect()
     }
 
@@ -125,6 +136,17 @@ fn oauth_mounts(paths: &WrittenPaths) -> [Mount<'_>; 7] {
     ]
 }
 
+/// What API C answers to. Whoever signs out shows the token that is to end, so the gateway knows already whether it lives.
+fn back_office_mounts(paths: &BackOfficePaths, place: Place) -> [Mount<'_>; 4] {
+    let mount = |name, path, access| Mount { name, path, place, method: Method::POST, style: Style::BackOffice, access };
+    [
+        mount("back_office.sign_in", &*paths.sign_in, Access::Public),
+        mount("back_office.confirm", &paths.confirm, Access::Public),
+        mount("back_office.refresh", &paths.refresh, Access::Public),
+        mount("back_office.sign_out", &paths.sign_out, Access::Bearer(any_embedded_token())),
+    ]
+}
+
 /// An access token of the embedded service, whatever it may be used for.
 fn any_embedded_token() -> Requirements {
     Requirements {
@@ -159,5 +181,41 @@ fn oauth_api(from: &config::OAuthApi) -> OAuthApi {
             account: path(&from.paths.account),
             accounts: path(&from.paths.accounts),
         },
+    }
+}
+
+fn back_office_api(from: &config::BackOfficeApi, public_url: &str) -> BackOfficeApi {
+    BackOfficeApi {
+        audience: from.audience.as_ref().map_or(public_url, |audience| &audience.value).into(),
+        token_type: match from.token_type.value {
+            config::TokenType::Jwt => TokenType::Jwt,
+            config::TokenType::AccessToken => TokenType::AccessToken,
+        },
+        access_ttl: from.access_ttl.value,
+        refresh_idle: from.refresh_idle.value,
+        refresh_absolute: from.refresh_absolute.value,
+        refresh_grace: from.refresh_grace.value,
+        superseded_access: from.superseded_access.value,
+        code_ttl: from.code_ttl.value,
+        code_tries: from.code_tries.value,
+        codes_per_account: from.codes_per_account.value,
+        limits: BackOfficeLimits {
+            sign_in: from.limits.sign_in.value,
+            confirm: from.limits.confirm.value,
+            refresh: from.limits.refresh.value,
+            window: from.limits.window.value,
+            block: from.limits.block.value,
+        },
+        paths: back_office_paths(from),
+    }
+}
+
+fn back_office_paths(from: &config::BackOfficeApi) -> BackOfficePaths {
+    let path = |end: &str| format!("{}{end}", from.prefix.value).into();
+    BackOfficePaths {
+        sign_in: path("/signin"),
+        confirm: path("/2fa/confirm"),
+        refresh: path("/refresh"),
+        sign_out: path("/signout"),
     }
 }

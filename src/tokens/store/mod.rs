@@ -15,9 +15,14 @@ use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
 use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
-use crate::tokens::session::{Authentication, RefreshRule, SessionRule};
+use crate::tokens::session::{Api, Authentication, RefreshRule, SessionRule};
 
+mod entries;
+mod signing_keys;
 pub mod sqlite;
+
+pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep};
+pub use signing_keys::{SigningKeyRow, SigningKeyStore};
 
 /// Why a step was not done. In every case nothing of it has been kept, unless the machine died while it was being kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -32,7 +37,7 @@ pub enum StoreFault {
 
 /// The state of the token service.
 #[async_trait]
-pub trait TokenStore: Send + Sync + fmt::Debug {
+pub trait TokenStore: EntryStore + SigningKeyStore + Send + Sync + fmt::Debug {
     /// Whether the database belongs to the server key with this check value; the first caller decides.
     async fn adopt_key(&self, check: Mac) -> Result<bool, StoreFault>;
 
@@ -177,6 +182,8 @@ pub struct ChallengeId(pub [u8; 16]);
 pub enum ChallengeKind {
     /// To prove a phone number before a sign-in.
     Phone,
+    /// To finish a sign-in whose password was right.
+    SignIn,
 }
 
 impl ChallengeKind {
@@ -185,6 +192,17 @@ impl ChallengeKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Phone => "phone",
+            Self::SignIn => "sign-in",
+        }
+    }
+
+    /// Whether a new one voids the one before it. One that is found by its destination must be the only one; one that is found
+    /// by a token of its own is nobody else's business.
+    #[must_use]
+    pub fn replaces_the_one_before(self) -> bool {
+        match self {
+            Self::Phone => true,
+            Self::SignIn => false,
         }
     }
 }
@@ -260,6 +278,7 @@ pub struct RedeemStep {
     pub redirect_uri: Box<str>,
     pub sid: Box<str>,
     pub rule: SessionRule,
+    pub refresh_idle: Duration,
     pub access: Fingerprint,
     pub refresh: Fingerprint,
     pub now: Timestamp,
@@ -283,8 +302,12 @@ pub enum Redemption {
 pub struct Issued {
     /// For whom.
     pub account: AccountId,
+    /// When.
+    pub at: Timestamp,
     /// Until when the access token is good.
     pub access_expires: Timestamp,
+    /// Until when the refresh token is.
+    pub refresh_expires: Timestamp,
 }
 
 /// A refresh token to be used, and the tokens to follow it.
@@ -293,6 +316,7 @@ pub struct Issued {
 pub struct RotateStep {
     pub used: Fingerprint,
     pub client: Box<str>,
+    pub api: Api,
     pub rule: RefreshRule,
     pub access_ttl: Duration,
     pub access: Fingerprint,

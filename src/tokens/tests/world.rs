@@ -116,6 +116,8 @@ pub(crate) fn settings() -> plan::TokenService {
             resend_interval: Duration::ZERO,
             codes_per_phone: 100,
         }),
+        back_office: None,
+        keys_published_for: Duration::from_mins(10),
         hashing: Hashing { memory_kib: 64, passes: 1, parallel: 2, queue: 128 },
         lock: LockSettings { attempts: 5, duration: Duration::from_mins(30) },
     }

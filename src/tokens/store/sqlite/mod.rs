@@ -8,10 +8,13 @@ mod attempts;
 mod challenges;
 mod clean_up;
 mod clients;
+mod entries;
+mod factors;
 mod grants;
 mod redeem;
 mod rows;
 mod schema;
+mod signing_keys;
 mod threads;
 
 use std::fs::OpenOptions;
