@@ -38,9 +38,8 @@ impl TokenService {
         code: &Secret,
         redirect_uri: &str,
     ) -> Result<TokenPair, Refusal> {
-        if !client.may(ClientRight::AuthorizationCode) {
-            return Err(Refusal::ClientNotAllowed);
-        }
+        let refresh_rule = rule.refresh.filter(|_| client.may(ClientRight::AuthorizationCode));
+        let refresh_rule = refresh_rule.ok_or(Refusal::ClientNotAllowed)?;
         // Before the code is looked at: who does not know where the code belongs can neither burn nor revoke it.
         if !client.redirects_to(redirect_uri) {
             return Err(Refusal::CodeInvalid);
@@ -54,6 +53,7 @@ impl TokenService {
             redirect_uri: redirect_uri.into(),
             sid: mint::uuid(self.entropy()).into(),
             rule: *rule,
+            refresh_idle: refresh_rule.idle,
             access: access.fingerprint,
             refresh: refresh.fingerprint,
             now,
@@ -78,18 +78,17 @@ impl TokenService {
     /// # Errors
     /// `ClientNotAllowed`, `RefreshInvalid`; `StoreUnavailable`.
     pub async fn refresh(&self, rule: &SessionRule, client: &Client, token: &Secret) -> Result<TokenPair, Refusal> {
-        if !client.may(ClientRight::RefreshToken) {
-            return Err(Refusal::ClientNotAllowed);
-        }
+        let refresh_rule = rule.refresh.filter(|_| client.may(ClientRight::RefreshToken));
+        let refresh_rule = refresh_rule.ok_or(Refusal::ClientNotAllowed)?;
         let access = mint::token(rule.format, self.entropy());
         let refresh = mint::token(rule.format, self.entropy());
         let now = self.now().wall;
-        let graceful = !rule.refresh.grace.is_zero();
+        let graceful = !refresh_rule.grace.is_zero();
         let pair = format!("{} {}", access.text.expose(), refresh.text.expose());
         let step = RotateStep {
             used: fingerprint(token.expose()),
             client: client.id.clone(),
-            rule: rule.refresh,
+            rule: refresh_rule,
             access_ttl: rule.access_ttl,
             access: access.fingerprint,
             refresh: refresh.fingerprint,

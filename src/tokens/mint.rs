@@ -21,6 +21,7 @@ pub(crate) struct Minted {
 pub(crate) fn token(format: TokenFormat, entropy: &dyn Entropy) -> Minted {
     let text = match format {
         TokenFormat::Uuid => uuid(entropy),
+        TokenFormat::Opaque => URL_SAFE_NO_PAD.encode(bytes::<32>(entropy)),
     };
     Minted { fingerprint: fingerprint(&text), text: Secret::new(text) }
 }

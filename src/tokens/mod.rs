@@ -13,6 +13,7 @@ use crate::model::{Clock, Denial, Entropy, IssuerId, Now};
 use crate::plan::{Environment, Hashing, LockSettings};
 use crate::rules::lockout::LockRule;
 use crate::store::cuts::{Cuts, Reach};
+use crate::tokens::activities::Activities;
 use crate::tokens::guard::Guard;
 use crate::tokens::keyring::{KeyFault, Keyring};
 use crate::tokens::notifier::Notifier;
@@ -21,19 +22,29 @@ use crate::tokens::store::sqlite::OpenFault;
 use crate::tokens::store::{StoreFault, TokenStore};
 
 pub mod account;
+mod activities;
+mod api_keys;
 pub mod client;
 mod enrolment;
+pub mod factor;
+mod factors;
 mod grants;
 mod guard;
+mod holder;
 pub mod identifier;
+pub mod identity;
 mod introspection;
+mod log_in;
 pub mod keyring;
 mod mint;
+mod new_password;
 pub mod notifier;
 mod passwords;
+mod push;
 pub mod refusal;
 pub mod session;
 mod sign_in;
+mod step_up;
 pub mod store;
 mod verification;
 
@@ -42,7 +53,13 @@ pub(crate) mod tests;
 
 pub use enrolment::{AccountRefused, ClientRefused, PASSWORD_MAX};
 pub use grants::TokenPair;
+pub use holder::Holder;
+pub use log_in::{LogIn, LoggedIn};
+pub use new_password::{NewPassword, PasswordChanged};
+pub use push::CallbackKey;
 pub use sign_in::{IssuedCode, SignIn};
+pub use step_up::Purpose;
+pub use store::{Approval, ChallengeId};
 pub use verification::{Verification, is_one_time_code, is_proof};
 
 /// What the token service is told once, when it starts.
@@ -109,6 +126,7 @@ pub struct TokenService {
     store: Arc<dyn TokenStore>,
     keyring: Keyring,
     guard: Guard,
+    activities: Activities,
     passwords: Passwords,
     /// Messages being sent.
     sending: Arc<Semaphore>,
@@ -148,6 +166,7 @@ impl TokenService {
         Ok(Self {
             issuer: settings.issuer,
             guard: Guard::new(rule, remembered, surroundings.clock.now()),
+            activities: Activities::default(),
             passwords: Passwords::new(&settings.hashing, surroundings.entropy.as_ref())?,
             store,
             keyring,

@@ -5,13 +5,15 @@
 use std::time::Duration;
 
 use crate::model::Timestamp;
-use crate::plan::OAuthApi;
+use crate::plan::{OAuthApi, SessionApi};
 
 /// Which API a session was opened by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Api {
     /// API A.
     OAuth,
+    /// API B.
+    Session,
 }
 
 impl Api {
@@ -20,6 +22,7 @@ impl Api {
     pub fn name(self) -> &'static str {
         match self {
             Self::OAuth => "oauth",
+            Self::Session => "session",
         }
     }
 }
@@ -29,6 +32,8 @@ impl Api {
 pub enum TokenFormat {
     /// A random UUID (version 4, RFC 9562): 122 random bits in 36 characters.
     Uuid,
+    /// 256 random bits in 43 characters (base64url).
+    Opaque,
 }
 
 /// How the sessions of an API live.
@@ -44,8 +49,8 @@ pub struct SessionRule {
     pub idle: Option<Duration>,
     /// How long a session lives whatever happens.
     pub absolute: Duration,
-    /// How its tokens are refreshed.
-    pub refresh: RefreshRule,
+    /// How its tokens are refreshed; `None` if they are not.
+    pub refresh: Option<RefreshRule>,
 }
 
 /// How tokens are refreshed.
@@ -95,7 +100,24 @@ impl SessionRule {
             access_ttl: api.access_ttl,
             idle: None,
             absolute: api.refresh_absolute,
-            refresh: RefreshRule { idle: api.refresh_idle, grace: api.refresh_grace, superseded_access: api.superseded_access },
+            refresh: Some(RefreshRule {
+                idle: api.refresh_idle,
+                grace: api.refresh_grace,
+                superseded_access: api.superseded_access,
+            }),
+        }
+    }
+
+    /// The sessions of API B: nothing is refreshed, every use extends.
+    #[must_use]
+    pub fn session(api: &SessionApi) -> Self {
+        Self {
+            api: Api::Session,
+            format: TokenFormat::Opaque,
+            access_ttl: api.absolute,
+            idle: Some(api.idle),
+            absolute: api.absolute,
+            refresh: None,
         }
     }
 }
@@ -135,9 +157,24 @@ pub struct Authentication {
 }
 
 impl Authentication {
+    /// By password.
+    #[must_use]
+    pub fn password(at: Timestamp) -> Self {
+        Self { context: "password", methods: "pwd", at }
+    }
+
     /// By password and a one-time code.
     #[must_use]
     pub fn second_factor(at: Timestamp) -> Self {
-        Self { context: "second-factor", methods: "pwd otp", at }
+        Self { context: SECOND_FACTOR, methods: "pwd otp", at }
+    }
+
+    /// By password and an approval on a device that was enrolled.
+    #[must_use]
+    pub fn approval(at: Timestamp) -> Self {
+        Self { context: SECOND_FACTOR, methods: "pwd hwk", at }
     }
 }
+
+/// The authentication context of whoever showed a second factor.
+const SECOND_FACTOR: &str = "second-factor";

@@ -5,6 +5,7 @@
 mod gateway;
 mod issuer;
 mod route;
+mod session_api;
 mod settings;
 mod token_service;
 mod upstream;
@@ -16,6 +17,7 @@ pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, S
 pub use route::Ends;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
+pub(crate) use session_api::SessionApi;
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;
 

@@ -9,9 +9,12 @@ mod challenges;
 mod clean_up;
 mod clients;
 mod grants;
+mod identities;
 mod redeem;
 mod rows;
 mod schema;
+mod sessions;
+mod step_up;
 mod threads;
 
 use std::fs::OpenOptions;

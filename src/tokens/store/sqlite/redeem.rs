@@ -35,7 +35,7 @@ pub(super) fn redeem(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Red
         access: step.access,
         access_ttl: step.rule.access_ttl,
         refresh: step.refresh,
-        refresh_idle: step.rule.refresh.idle,
+        refresh_idle: step.refresh_idle,
         now: step.now,
     };
     let access_expires = issue_tokens(db, &tokens)?;
