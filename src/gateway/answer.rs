@@ -62,6 +62,8 @@ pub(super) struct Dress<'d> {
     pub(super) preflight: bool,
     /// The request's id.
     pub(super) request_id: &'d HeaderValue,
+    /// Under which further name its route tells it.
+    pub(super) request_ref: Option<&'d HeaderName>,
 }
 
 fn head_of(reply: &Reply, dress: &Dress<'_>) -> Result<ResponseHeader> {
@@ -77,8 +79,20 @@ fn head_of(reply: &Reply, dress: &Dress<'_>) -> Result<ResponseHeader> {
     } else {
         dress.envelope.dress(dress.origin, &mut Dressing(&mut header));
     }
-    header.insert_header(REQUEST_ID.1, dress.request_id.clone())?;
+    name_request(&mut header, dress.request_id, dress.request_ref)?;
     Ok(header)
+}
+
+/// Tells the request's id, under its own name and the one that clients of this route know it by.
+///
+/// # Errors
+/// If pingora takes no more fields.
+pub(super) fn name_request(header: &mut ResponseHeader, id: &HeaderValue, further: Option<&HeaderName>) -> Result<()> {
+    header.insert_header(REQUEST_ID.1, id.clone())?;
+    match further {
+        Some(name) => header.insert_header(name.clone(), id.clone()),
+        None => Ok(()),
+    }
 }
 
 /// A reply as the bytes of an HTTP/1.1 response that closes the connection.

@@ -18,7 +18,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::flow::{Admission, Flow, Forward, Outcome, Refusal};
-use crate::gateway::answer::{self, Dress, Dressing, REQUEST_ID};
+use crate::gateway::answer::{self, Dress, Dressing};
 use crate::gateway::connection::Connection;
 use crate::gateway::faults;
 use crate::gateway::forward::{self, Arrival};
@@ -108,7 +108,8 @@ impl Gateway {
         let unnamed = HeaderValue::from_static("0");
         let request_id = ctx.names.as_ref().map_or(&unnamed, |names| &names.id);
         keep_alive_only_if_drained_cheaply(session);
-        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id };
+        let request_ref = ctx.route.as_ref().and_then(|route| route.request_ref.as_ref());
+        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id, request_ref };
         answer::send(session, reply, &dress).await
     }
 
@@ -276,7 +277,8 @@ impl ProxyHttp for Gateway {
         let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
         envelope.dress(origin, &mut Dressing(response));
         if let Some(names) = &ctx.names {
-            response.insert_header(REQUEST_ID.1, names.id.clone())?;
+            let further = ctx.route.as_ref().and_then(|route| route.request_ref.as_ref());
+            answer::name_request(response, &names.id, further)?;
         }
         Ok(())
     }

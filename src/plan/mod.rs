@@ -5,6 +5,7 @@
 
 pub mod compile;
 mod issuer;
+mod session_api;
 mod token_service;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use crate::rules::forwarded::TrustedProxies;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
+pub use session_api::{Caller, ChallengeLimits, OperationTerms, SessionApi, SessionOperation};
 pub use token_service::{
     BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
 };
@@ -139,6 +141,8 @@ pub struct Route {
     pub forward_authorization: bool,
     /// The identity headers it sets.
     pub identity: Arc<IdentityNames>,
+    /// Under which further name its answers carry the request's id, besides `X-Request-Id`.
+    pub request_ref: Option<http::HeaderName>,
     /// What a request that this route lets through ends, as soon as its answer may be a success.
     pub ends: Option<Ends>,
 }

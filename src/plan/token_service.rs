@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::IssuerId;
+use crate::plan::SessionApi;
 
 /// The embedded token service.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct TokenService {
     pub public_url: Box<str>,
     /// Where API A is mounted, if it is.
     pub oauth: Option<OAuthApi>,
+    /// Where API B is mounted, if it is.
+    pub session: Option<SessionApi>,
     /// Where API C is mounted, if it is.
     pub back_office: Option<BackOfficeApi>,
     /// How long others may remember the keys that tokens are signed with; a new key signs only after that.

@@ -75,6 +75,11 @@ impl Object {
         self.0.get(name)?.as_str()
     }
 
+    /// A member that is an object.
+    pub(crate) fn object(&self, name: &str) -> Option<Self> {
+        self.0.get(name)?.as_object().cloned().map(Self)
+    }
+
     /// Whether there is a member of this name, whatever it is.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

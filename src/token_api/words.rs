@@ -151,7 +151,12 @@ impl IntoResponse for InJson {
                 | Refusal::ClientNotAllowed
                 | Refusal::ProofWrong
                 | Refusal::CodeInvalid
-                | Refusal::RefreshInvalid,
+                | Refusal::RefreshInvalid
+                | Refusal::KeyUnknown
+                | Refusal::TokenInvalid
+                | Refusal::TokenKind
+                | Refusal::IdentityForeign
+                | Refusal::Conflict(_),
             ) => not_authenticated(),
             Complaint::Refused(Refusal::Denied(denial)) => denied(&denial),
         }
@@ -176,7 +181,14 @@ impl IntoResponse for InOAuth {
                 let message = "This functionality is not supported. Please update the app to the latest version.";
                 api_error(bad, "OldAppVersion", message)
             }
-            Complaint::NotAuthenticated => not_authenticated(),
+            Complaint::NotAuthenticated
+            | Complaint::Refused(
+                Refusal::KeyUnknown
+                | Refusal::TokenInvalid
+                | Refusal::TokenKind
+                | Refusal::IdentityForeign
+                | Refusal::Conflict(_),
+            ) => not_authenticated(),
             Complaint::Refused(Refusal::ClientUnknown) => {
                 let answer = oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", "InvalidClient");
                 with(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"portcullis\", charset=\"UTF-8\""))

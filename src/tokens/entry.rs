@@ -16,7 +16,7 @@ use crate::tokens::keyring::fingerprint;
 use crate::tokens::limits::Operation;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Api, Authentication, EntryRule};
-use crate::tokens::store::{ChallengeId, ChallengeKind, ChallengeRow, Confirmation, Descent, NO_CLIENT, OpenStep, Opening};
+use crate::tokens::store::{ChallengeId, ChallengeKind, ChallengeRow, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening};
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
 
@@ -144,6 +144,7 @@ impl TokenService {
             kind: ChallengeKind::SignIn,
             destination: self.keyring.destination(identifier),
             account: Some(account),
+            asked: None,
             code: self.keyring.one_time_code(id, code.expose()),
             max_tries: factor.tries,
             now,
@@ -151,14 +152,15 @@ impl TokenService {
             resend_interval: factor.resend_interval,
             budget: factor.budget,
             budget_window: factor.budget_window,
+            if_open: IfOpen::Join,
         };
-        if let Opening::TooSoon(wait) = self.store.open_challenge(challenge).await? {
+        if let Opening::TooSoon(wait) | Opening::Exhausted(wait) = self.store.open_challenge(challenge).await? {
             return Err(Denial::LimitReached(wait).into());
         }
         // The address as it is enrolled, not as it was typed: the two may differ where only the enrolled one is known to work.
         if let Ok(address) = EmailAddress::parse(address) {
             let notifier = Arc::clone(&self.surroundings.notifier);
-            self.send_off(async move { notifier.send_by_email(&address, &code).await });
+            self.in_background(async move { notifier.send_by_email(&address, &code).await });
         }
         Ok(Entered::SecondFactor(SecondFactor { token: token.text, expires }))
     }
@@ -212,7 +214,7 @@ impl TokenService {
     /// Who presents a secret: the account that it leads to, or whoever made it up.
     fn bearer_of(&self, account: Option<AccountId>, secret: &Secret) -> Subject {
         let key = match account {
-            Some(account) => self.keyring.attempts_by(account),
+            Some(account) => self.keyring.attempts_of_account(account),
             None => self.keyring.attempts_with(fingerprint(secret.expose())),
         };
         Subject { key, account }

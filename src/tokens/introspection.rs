@@ -30,6 +30,7 @@ impl TokenService {
         };
         let live = self.store.live_token(fingerprint(token), now).await?;
         let facts = live.map(|live| self.facts(live));
+        let facts = facts.filter(|facts| facts.activity.as_ref().is_none_or(|activity| !activity.is_over(now)));
         Ok(match signed {
             Some(signed) => facts.and_then(|facts| agreed(facts, signed)),
             None => facts,
@@ -37,7 +38,7 @@ impl TokenService {
     }
 
     /// The same for a client that asks over HTTP: it learns about its own tokens, and about those of others if it has the
-    /// right to.
+    /// right to. It asks because somebody uses the token, so a session that lives by being used lives on.
     ///
     /// # Errors
     /// `StoreUnavailable`.
@@ -45,10 +46,18 @@ impl TokenService {
         let facts = self.introspect(token.expose()).await?;
         let may_see =
             |facts: &PrincipalFacts| client.may(ClientRight::Introspection) || facts.client.as_deref() == Some(&*client.id);
-        Ok(facts.filter(may_see))
+        let mut facts = facts.filter(may_see);
+        if let Some(facts) = &mut facts
+            && let Some(activity) = &facts.activity
+        {
+            activity.note(self.now().wall);
+            facts.expires_at = facts.expires_at.map(|end| end.min(activity.deadline()));
+        }
+        Ok(facts)
     }
 
-    fn facts(&self, live: LiveToken) -> PrincipalFacts {
+    pub(in crate::tokens) fn facts(&self, live: LiveToken) -> PrincipalFacts {
+        let activity = live.idle.map(|(last, idle)| self.activities.of(&live.sid, last, idle));
         PrincipalFacts {
             subject: Some(live.account.to_string().into()),
             client: live.client,
@@ -61,6 +70,7 @@ impl TokenService {
             auth_time: Some(live.auth_time),
             issued_at: Some(live.issued),
             expires_at: Some(live.expires),
+            activity,
             ..PrincipalFacts::of_issuer(self.issuer)
         }
     }

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::model::{Entropy, Secret};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
+use crate::tokens::factor::Channel;
 use crate::tokens::identifier::Identifier;
 use crate::tokens::store::ChallengeId;
 
@@ -138,19 +139,31 @@ impl Keyring {
         self.mac("destination", &[identifier.distinct_text().as_bytes()])
     }
 
+    /// Of an API key. It is random enough to be looked up by its MAC.
+    #[must_use]
+    pub fn api_key(&self, key: &Secret) -> Mac {
+        self.mac("api-key", &[key.expose().as_bytes()])
+    }
+
+    /// Of a channel of an account, to which codes and pushes are sent.
+    #[must_use]
+    pub fn channel(&self, account: AccountId, channel: Channel) -> Mac {
+        self.mac("channel", &[&account.0.to_be_bytes(), channel.name().as_bytes()])
+    }
+
+    /// Of an account, whatever it is called by: its attempts are counted under this.
+    #[must_use]
+    pub fn attempts_of_account(&self, account: AccountId) -> Mac {
+        self.mac("attempts-of-account", &[&account.0.to_be_bytes()])
+    }
+
     /// Of whose attempts are counted: an account, whatever it is called by, else the identifier itself.
     #[must_use]
     pub fn attempts_of(&self, account: Option<AccountId>, identifier: Identifier<'_>) -> Mac {
         match account {
-            Some(account) => self.attempts_by(account),
+            Some(account) => self.attempts_of_account(account),
             None => self.mac("attempts-of-nobody", &[identifier.distinct_text().as_bytes()]),
         }
-    }
-
-    /// Of an account whose attempts are counted.
-    #[must_use]
-    pub fn attempts_by(&self, AccountId(id): AccountId) -> Mac {
-        self.mac("attempts-of-account", &[&id.to_be_bytes()])
     }
 
     /// Of a token that leads to nobody, as a caller whose attempts are counted.

@@ -13,6 +13,7 @@ use crate::model::{Clock, Denial, Entropy, IssuerId, Now};
 use crate::plan::{Environment, Hashing, LockSettings, TokenType};
 use crate::rules::lockout::LockRule;
 use crate::store::cuts::{Cuts, Reach};
+use crate::tokens::activities::Activities;
 use crate::tokens::guard::Guard;
 use crate::tokens::keyring::{KeyFault, Keyring};
 use crate::tokens::limits::Limits;
@@ -23,23 +24,33 @@ use crate::tokens::store::sqlite::OpenFault;
 use crate::tokens::store::{StoreFault, TokenStore};
 
 pub mod account;
+mod activities;
+mod api_keys;
 pub mod client;
 mod enrolment;
 mod entry;
+pub mod factor;
+mod factors;
 mod grants;
 mod guard;
+mod holder;
 pub mod identifier;
+pub mod identity;
 mod introspection;
+mod log_in;
 pub mod keyring;
 mod keys;
 mod limits;
 mod mint;
+mod new_password;
 pub mod notifier;
 mod passwords;
+mod push;
 pub mod refusal;
 pub mod session;
 mod sign_in;
 mod signing;
+mod step_up;
 pub mod store;
 mod verification;
 
@@ -49,9 +60,15 @@ pub(crate) mod tests;
 pub use enrolment::{AccountRefused, ClientRefused, PASSWORD_MAX};
 pub use entry::{Entered, Entry, SecondFactor};
 pub use grants::TokenPair;
+pub use holder::Holder;
 pub use keys::{KnownKey, PublishedKeys, RotationRefused};
+pub use log_in::{LogIn, LoggedIn};
+pub use new_password::{NewPassword, PasswordChanged};
+pub use push::CallbackKey;
 pub use sign_in::{IssuedCode, SignIn};
 pub use signing::{KeyState, PublicKey, SealedKeyFault, SigningSettings};
+pub use step_up::Purpose;
+pub use store::{Approval, ChallengeId};
 pub use verification::{Verification, is_one_time_code, is_proof};
 
 /// What the token service is told once, when it starts.
@@ -137,6 +154,7 @@ pub struct TokenService {
     keyring: Keyring,
     guard: Guard,
     limits: Limits,
+    activities: Activities,
     passwords: Passwords,
     signing: Option<Signing>,
     /// Messages being sent.
@@ -182,6 +200,7 @@ impl TokenService {
             issuer: settings.issuer,
             guard: Guard::new(rule, remembered, surroundings.clock.now()),
             limits: Limits::default(),
+            activities: Activities::default(),
             passwords: Passwords::new(&settings.hashing, surroundings.entropy.as_ref())?,
             store,
             keyring,

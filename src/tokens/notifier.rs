@@ -7,6 +7,8 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::model::Secret;
+use crate::tokens::account::AccountId;
+use crate::tokens::factor::Channel;
 use crate::tokens::identifier::{EmailAddress, PhoneNumber};
 
 /// A message was not sent; the log line says why.
@@ -14,7 +16,18 @@ use crate::tokens::identifier::{EmailAddress, PhoneNumber};
 #[error("the message was not sent")]
 pub struct NotSent;
 
-/// Carries one-time codes.
+/// A question to be shown on a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Push {
+    /// The challenge's number, which comes back with the answer.
+    pub id: Box<str>,
+    /// On which of the account's devices.
+    pub channel: Channel,
+    /// Whose device it is.
+    pub account: AccountId,
+}
+
+/// Carries one-time codes and questions.
 #[async_trait]
 pub trait Notifier: Send + Sync + fmt::Debug {
     /// Sends a code. `language` is a BCP 47 tag.
@@ -28,6 +41,14 @@ pub trait Notifier: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`NotSent`].
     async fn send_by_email(&self, _to: &EmailAddress, _code: &Secret) -> Result<(), NotSent> {
+        Err(NotSent)
+    }
+
+    /// Shows a question on a device. What is answered comes back by itself.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    async fn push(&self, _question: &Push) -> Result<(), NotSent> {
         Err(NotSent)
     }
 
@@ -48,6 +69,10 @@ impl Notifier for SandboxNotifier {
     }
 
     async fn send_by_email(&self, _: &EmailAddress, _: &Secret) -> Result<(), NotSent> {
+        Ok(())
+    }
+
+    async fn push(&self, _: &Push) -> Result<(), NotSent> {
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::model::Timestamp;
-use crate::plan::{BackOfficeApi, OAuthApi};
+use crate::plan::{BackOfficeApi, OAuthApi, SessionApi};
 use crate::rules::window::WindowRule;
 
 /// Which API a session was opened by.
@@ -13,6 +13,8 @@ use crate::rules::window::WindowRule;
 pub enum Api {
     /// API A.
     OAuth,
+    /// API B.
+    Session,
     /// API C.
     BackOffice,
 }
@@ -23,6 +25,7 @@ impl Api {
     pub fn name(self) -> &'static str {
         match self {
             Self::OAuth => "oauth",
+            Self::Session => "session",
             Self::BackOffice => "back-office",
         }
     }
@@ -120,9 +123,21 @@ impl SessionRule {
             }),
         }
     }
-}
 
-impl SessionRule {
+    /// The sessions of API B: nothing is refreshed, every use extends.
+    #[must_use]
+    pub fn session(api: &SessionApi) -> Self {
+        Self {
+            api: Api::Session,
+            format: TokenFormat::Opaque,
+            access: AccessForm::Opaque,
+            access_ttl: api.absolute,
+            idle: Some(api.idle),
+            absolute: api.absolute,
+            refresh: None,
+        }
+    }
+
     /// The sessions of API C.
     #[must_use]
     pub fn back_office(api: &BackOfficeApi) -> Self {
@@ -223,6 +238,15 @@ impl Authentication {
     /// By password and a one-time code.
     #[must_use]
     pub fn second_factor(at: Timestamp) -> Self {
-        Self { context: "second-factor", methods: "pwd otp", at }
+        Self { context: SECOND_FACTOR, methods: "pwd otp", at }
+    }
+
+    /// By password and an approval on a device that was enrolled.
+    #[must_use]
+    pub fn approval(at: Timestamp) -> Self {
+        Self { context: SECOND_FACTOR, methods: "pwd hwk", at }
     }
 }
+
+/// The authentication context of whoever showed a second factor.
+const SECOND_FACTOR: &str = "second-factor";

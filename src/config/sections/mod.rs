@@ -6,6 +6,7 @@ mod back_office_api;
 mod gateway;
 mod issuer;
 mod route;
+mod session_api;
 mod settings;
 mod token_service;
 mod upstream;
@@ -18,6 +19,7 @@ pub use route::Ends;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
 pub(crate) use back_office_api::{BackOfficeApi, SigningKeys, TokenType};
+pub(crate) use session_api::SessionApi;
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;
 

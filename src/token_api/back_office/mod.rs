@@ -1,5 +1,7 @@
 //! API C: what its requests become, and how outcomes are said. Nothing is decided here.
 
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -44,7 +44,12 @@ impl IntoResponse for InBackOffice {
                 | Refusal::ClientNotAllowed
                 | Refusal::ProofWrong
                 | Refusal::CodeInvalid
-                | Refusal::RefreshInvalid,
+                | Refusal::RefreshInvalid
+                | Refusal::KeyUnknown
+                | Refusal::TokenInvalid
+                | Refusal::TokenKind
+                | Refusal::IdentityForeign
+                | Refusal::Conflict(_),
             ) => unauthenticated(),
             Complaint::Refused(Refusal::Denied(denial)) => denied(&denial),
         }

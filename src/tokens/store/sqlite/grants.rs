@@ -201,7 +201,9 @@ pub(super) fn revoke(db: &Connection, token: Fingerprint, client: &str, now: Tim
 }
 
 pub(super) fn live_token(db: &Connection, token: Fingerprint, now: Timestamp) -> rusqlite::Result<Option<LiveToken>> {
+    let millis = |idle: i64| Duration::from_millis(idle.unsigned_abs());
     let read = |row: &Row<'_>| {
+        let last_seen = row.get::<_, At>(11)?.0;
         Ok(LiveToken {
             kind: row.get::<_, Kind>(0)?.0,
             account: row.get(1)?,
@@ -213,17 +215,18 @@ pub(super) fn live_token(db: &Connection, token: Fingerprint, now: Timestamp) ->
             auth_time: row.get::<_, At>(7)?.0,
             issued: row.get::<_, At>(8)?.0,
             expires: row.get::<_, At>(9)?.0,
+            idle: row.get::<_, Option<i64>>(10)?.map(|idle| (last_seen, millis(idle))),
         })
     };
     db.prepare_cached(
-        "SELECT t.kind, s.account_id, s.sid, nullif(g.client_id, ''), coalesce(g.scope, ''), s.acr, s.amr, s.auth_time, t.issued,
-             min(t.expires, s.expires)
+        "SELECT t.kind, s.account_id, s.sid, coalesce(nullif(g.client_id, ''), s.client_id), coalesce(g.scope, ''), coalesce(t.acr, s.acr),
+             coalesce(t.amr, s.amr), coalesce(t.auth_time, s.auth_time), t.issued, min(t.expires, s.expires), s.idle_ms, s.last_seen
          FROM access_token t
          JOIN session s ON s.sid = t.sid
          JOIN account a ON a.id = s.account_id
          LEFT JOIN token_grant g ON g.id = t.grant_id
          WHERE t.hash = :hash AND t.revoked IS NULL AND t.expires > :now
-             AND s.ended IS NULL AND s.expires > :now AND (s.idle_ms IS NULL OR s.last_seen + s.idle_ms > :now)
+             AND s.ended IS NULL AND s.expires > :now
              AND a.status = 'active' AND (t.grant_id IS NULL OR (g.revoked IS NULL AND g.expires > :now))",
     )?
     .query_row(named_params! { ":hash": Hash(token), ":now": At(now) }, read)

@@ -11,10 +11,13 @@ mod clients;
 mod entries;
 mod factors;
 mod grants;
+mod identities;
 mod redeem;
 mod rows;
 mod schema;
+mod sessions;
 mod signing_keys;
+mod step_up;
 mod threads;
 
 use std::fs::OpenOptions;
