@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// An authentication reverse proxy and API gateway.
 #[derive(Debug, Parser)]
@@ -47,6 +47,14 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ClientCommand,
     },
+    /// The keys that the embedded token service signs its tokens with.
+    Keys {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Print the version.
     Version,
 }
@@ -85,6 +93,27 @@ pub(super) enum AccountCommand {
         /// Its e-mail address or number.
         account: String,
     },
+    /// Ask an account for a code by e-mail when it signs in to the back office API, or no longer.
+    EmailFactor {
+        /// Its e-mail address or number.
+        account: String,
+        /// Whether it is asked.
+        state: FactorState,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum FactorState {
+    On,
+    Off,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// List the keys: which is next, which signs, which are retired.
+    List,
+    /// Make the next key. It is published at once, and signs when nobody can be remembering the keys without it.
+    Rotate,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ mod accounts;
 mod arguments;
 mod check;
 mod clients;
+mod keys;
 mod output;
 mod quickstart;
 mod run;
@@ -53,6 +54,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Quickstart(options) => quickstart::quickstart(&options),
         Command::Account { config, command } => accounts::account(&config, command),
         Command::Client { config, command } => clients::client(&config, command),
+        Command::Keys { config, command } => keys::keys(&config, command),
         Command::Version => output::say(concat!("portcullis ", env!("CARGO_PKG_VERSION"))),
     }
 }

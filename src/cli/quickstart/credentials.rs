@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::app::new_password;
+use crate::tokens::store::EmailFactor;
 
 /// Where codes may be sent; nobody listens there, and nobody needs to: codes are read from the answer.
 pub(super) const REDIRECT_URI: &str = "https://client.example/callback";
@@ -36,6 +37,7 @@ pub(super) struct Enrolment<'c> {
     pub(super) email: &'c str,
     pub(super) phone: Option<&'c str>,
     pub(super) password: &'c str,
+    pub(super) email_factor: EmailFactor,
 }
 
 impl Credentials {
@@ -66,9 +68,15 @@ impl Credentials {
 
     /// The accounts to be made.
     pub(super) fn people(&self) -> Vec<Enrolment<'_>> {
-        [&self.account, &self.two_factor, &self.expired]
+        let (on, off) = (EmailFactor::On, EmailFactor::Off);
+        [(&self.account, off), (&self.two_factor, on), (&self.expired, off)]
             .into_iter()
-            .map(|person| Enrolment { email: &person.email, phone: Some(&person.phone), password: &person.password })
+            .map(|(person, email_factor)| Enrolment {
+                email: &person.email,
+                phone: Some(&person.phone),
+                password: &person.password,
+                email_factor,
+            })
             .collect()
     }
 
