@@ -19,7 +19,8 @@ pub use report::{Colour, Finding, Report, Severity};
 pub use schema::schema;
 pub(crate) use sections::{
     AccessRule, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers, Identity, Introspection,
-    Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Route, SecretReference, SessionApi, Settings, TokenService, Upstream,
+    Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Route, SecretReference, SessionApi, Settings, TokenService,
+    Upstream,
 };
 pub use sections::{Ends, Environment, JwtAlgorithm};
 pub(crate) use suggest::did_you_mean;

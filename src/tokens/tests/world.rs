@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::{Clock, Entropy, IssuerId, Now, Secret, Tick, Timestamp};
-use crate::plan::{self, Environment, Hashing, LockSettings, OAuthApi, OAuthPaths};
+use crate::plan::{self, ChallengeLimits, Environment, Hashing, LockSettings, OAuthApi, OAuthPaths, SessionApi};
 use crate::store::cuts::Cuts;
 use crate::tokens::account::{Account, AccountKind, NewAccount};
 use crate::tokens::client::{Client, ClientRight, NewClient};
@@ -115,6 +115,19 @@ pub(crate) fn settings() -> plan::TokenService {
             verification_tries: 5,
             resend_interval: Duration::ZERO,
             codes_per_phone: 100,
+        }),
+        session: Some(SessionApi {
+            prefix: "/multi".into(),
+            idle: Duration::from_mins(5),
+            absolute: Duration::from_hours(12),
+            challenges: ChallengeLimits {
+                ttl: Duration::from_mins(5),
+                tries: 5,
+                resend_interval: Duration::from_secs(15),
+                per_account: 10,
+            },
+            password_life: None,
+            callback_secret: Some(secret("shared with the carrier")),
         }),
         hashing: Hashing { memory_kib: 64, passes: 1, parallel: 2, queue: 128 },
         lock: LockSettings { attempts: 5, duration: Duration::from_mins(30) },
