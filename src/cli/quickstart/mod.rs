@@ -148,6 +148,14 @@ try it in another terminal:
   curl -i $URL/api/hello -H "Authorization: Bearer $TOKEN"     # 200: the echo shows X-Auth-Subject
   curl -i $URL/v2/oauth/revoke -d token=$TOKEN -d client_id=$OAUTH_CLIENT_ID -d client_secret=$OAUTH_CLIENT_SECRET
   curl -i $URL/api/hello -H "Authorization: Bearer $TOKEN"     # 401: dead at once
+
+the session API:
+  key="api-key: $SESSION_API_KEY"
+  TOKEN=$(curl -s $URL/multi/login_with_password -H "$key" -H "$json" -d '{{"email":"'$ACCOUNT_EMAIL'","password":{{"value":"'$ACCOUNT_PASSWORD'"}}}}' | cut -d'"' -f4)
+  curl -i $URL/api/sensitive -H "Authorization: Bearer $TOKEN" # 401: needs a second factor
+  curl -i -X POST $URL/multi/stepup/challenges/otp/SMS -H "$key" -H "Authorization: Bearer $TOKEN"
+  curl -i $URL/multi/stepup/challenges/otp/SMS/verify -H "$key" -H "Authorization: Bearer $TOKEN" -H "$json" -d '{{"verificationCode":"123456"}}'
+  curl -i $URL/api/sensitive -H "Authorization: Bearer $TOKEN" # 200
 "#,
         config = dir.join(CONFIG_FILE).display(),
         admin = gateway.admin,
