@@ -12,6 +12,7 @@ use crate::cli::{Failure, output, run};
 use crate::model::Secret;
 use crate::tokens::TokenService;
 use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus, NewAccount};
+use crate::tokens::factor::Channel;
 use crate::tokens::identifier::{EmailAddress, PhoneNumber};
 use crate::tokens::store::EmailFactor;
 
@@ -27,6 +28,8 @@ pub(super) fn account(config: &Path, command: AccountCommand) -> Result<(), Fail
             }
             AccountCommand::List => list(&service).await,
             AccountCommand::Disable { account } => disable(&service, &account).await,
+            AccountCommand::ExpirePassword { account } => expire_password(&service, &account).await,
+            AccountCommand::Enrol { account, channel } => enrol(&service, &account, &channel).await,
             AccountCommand::EmailFactor { account, state } => email_factor(&service, &account, state).await,
         }
     })
@@ -84,13 +87,13 @@ fn line(account: &Account) -> String {
 }
 
 async fn disable(service: &TokenService, wanted: &str) -> Result<(), Failure> {
-    let id = named(service, wanted).await?;
+    let id = the_account(service, wanted).await?;
     let known = service.switch_account(id, AccountStatus::Disabled).await.map_err(|denial| failed(&denial.reason()))?;
     if known { output::say(&format!("disabled account {id}; its sessions have ended")) } else { Err(unknown(wanted)) }
 }
 
 async fn email_factor(service: &TokenService, wanted: &str, state: FactorState) -> Result<(), Failure> {
-    let id = named(service, wanted).await?;
+    let id = the_account(service, wanted).await?;
     let (factor, text) = match state {
         FactorState::On => (EmailFactor::On, "is asked for a code by e-mail from now on"),
         FactorState::Off => (EmailFactor::Off, "is not asked for a code by e-mail any more"),
@@ -99,17 +102,36 @@ async fn email_factor(service: &TokenService, wanted: &str, state: FactorState) 
     if known { output::say(&format!("account {id} {text}")) } else { Err(unknown(wanted)) }
 }
 
-/// The account of this number or address.
-async fn named(service: &TokenService, wanted: &str) -> Result<AccountId, Failure> {
-    if let Some(id) = AccountId::from_subject(wanted) {
-        return Ok(id);
+async fn expire_password(service: &TokenService, wanted: &str) -> Result<(), Failure> {
+    let id = the_account(service, wanted).await?;
+    let expired = service.expire_password(id).await.map_err(|denial| failed(&denial.reason()))?;
+    if expired {
+        output::say(&format!("the password of account {id} has expired"))
+    } else {
+        Err(refused(&format!("account {wanted} has no password")))
     }
-    let email = EmailAddress::parse(wanted).map_err(|error| refused(&error))?;
-    find(service, &email).await?.ok_or_else(|| unknown(wanted))
+}
+
+async fn enrol(service: &TokenService, wanted: &str, channel: &str) -> Result<(), Failure> {
+    let channel = Channel::named(channel).ok_or_else(|| refused(&format!("there is no channel {channel}")))?;
+    let id = the_account(service, wanted).await?;
+    let enrolled = service.enrol_channel(id, channel).await.map_err(|denial| failed(&denial.reason()))?;
+    let state = if enrolled { "enrolled" } else { "was enrolled before" };
+    output::say(&format!("{} {state} for account {id}", channel.name()))
 }
 
 fn unknown(wanted: &str) -> Failure {
-    Failure::Refused(format!("error: there is no account {wanted}"))
+    refused(&format!("there is no account {wanted}"))
+}
+
+/// The account of this number or e-mail address.
+async fn the_account(service: &TokenService, wanted: &str) -> Result<AccountId, Failure> {
+    if let Some(id) = AccountId::from_subject(wanted) {
+        let known = service.account(id).await.map_err(|denial| failed(&denial.reason()))?;
+        return known.map(|account| account.id).ok_or_else(|| unknown(wanted));
+    }
+    let email = EmailAddress::parse(wanted).map_err(|error| refused(&error))?;
+    find(service, &email).await?.ok_or_else(|| unknown(wanted))
 }
 
 async fn find(service: &TokenService, wanted: &EmailAddress) -> Result<Option<AccountId>, Failure> {

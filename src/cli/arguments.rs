@@ -55,6 +55,14 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// The API keys of programs that call the session API.
+    ApiKey {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: ApiKeyCommand,
+    },
     /// Print the version.
     Version,
 }
@@ -100,6 +108,18 @@ pub(super) enum AccountCommand {
         /// Whether it is asked.
         state: FactorState,
     },
+    /// Let an account's password expire: its next login is good for a new one and nothing else.
+    ExpirePassword {
+        /// Its e-mail address or number.
+        account: String,
+    },
+    /// Enrol a channel for second factors without asking on it.
+    Enrol {
+        /// Its e-mail address or number.
+        account: String,
+        /// SMS, AUTHY or BIOMETRIC.
+        channel: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -114,6 +134,20 @@ pub(super) enum KeysCommand {
     List,
     /// Make the next key. It is published at once, and signs when nobody can be remembering the keys without it.
     Rotate,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ApiKeyCommand {
+    /// Make a key and print it once. Keys of the same program are good beside each other.
+    Add {
+        /// The program's name.
+        program: String,
+    },
+    /// Revoke every key of a program.
+    Revoke {
+        /// The program's name.
+        program: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,18 +1,20 @@
 //! The token service's HTTP: one skin per API, and the standard endpoints. Request in, domain step, words out.
 //!
-//! Imports `model`, `plan` and `tokens`; names no proxy. Deliberately absent: decisions, and headers that every response of
+//! Imports `model`, `plan`, `reply` and `tokens`; names no proxy. Deliberately absent: decisions, and headers that every response of
 //! the gateway carries. The router never listens by itself: it stands behind the gateway's routes, limits and locks.
 
 mod back_office;
 mod client;
 mod oauth;
 mod reading;
+mod session;
 mod standard;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -62,10 +64,10 @@ pub enum Unmountable {
 /// [`Unmountable`].
 pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Result<Router, Unmountable> {
     let standard = Arc::new(StandardSkin::new(Arc::clone(&service), settings));
-    let mut mounts: Vec<(&str, MethodRouter)> = vec![
-        (INTROSPECT, post(standard::introspect).with_state(Arc::clone(&standard))),
-        (METADATA, get(standard::metadata).with_state(Arc::clone(&standard))),
-        (JWKS, get(standard::keys).with_state(standard)),
+    let mut mounts: Vec<(Cow<'_, str>, MethodRouter)> = vec![
+        (INTROSPECT.into(), post(standard::introspect).with_state(Arc::clone(&standard))),
+        (METADATA.into(), get(standard::metadata).with_state(Arc::clone(&standard))),
+        (JWKS.into(), get(standard::keys).with_state(standard)),
     ];
     if let Some(api) = &settings.oauth {
         let skin = Arc::new(OAuthSkin::new(Arc::clone(&service), api));
@@ -78,7 +80,13 @@ pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Resu
             (&api.paths.account, get(oauth::account)),
             (&api.paths.accounts, get(oauth::accounts)),
         ];
-        mounts.extend(operations.map(|(path, operation)| (path, operation.with_state(Arc::clone(&skin)))));
+        for (path, operation) in operations {
+            mounts.push((plain(path)?.into(), operation.with_state(Arc::clone(&skin))));
+        }
+    }
+    if let Some(api) = &settings.session {
+        plain(&api.prefix)?;
+        mounts.extend(session::mounts(Arc::clone(&service), api).into_iter().map(|(path, operation)| (path.into(), operation)));
     }
     if let Some(api) = &settings.back_office {
         let skin = Arc::new(BackOfficeSkin::new(service, api));
@@ -88,7 +96,9 @@ pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Resu
             (&api.paths.refresh, post(back_office::refresh)),
             (&api.paths.sign_out, post(back_office::sign_out)),
         ];
-        mounts.extend(operations.map(|(path, operation)| (path, operation.with_state(Arc::clone(&skin)))));
+        for (path, operation) in operations {
+            mounts.push((plain(path)?.into(), operation.with_state(Arc::clone(&skin))));
+        }
     }
     let router = mount(mounts)?;
     let nowhere = || async { words::api_error(StatusCode::NOT_FOUND, "NotFound", "There is nothing here.") };
@@ -112,20 +122,23 @@ pub fn in_process(router: Router) -> InProcess {
 }
 
 /// The router panics on what it cannot mount, so that is found out before.
-fn mount(mounts: Vec<(&str, MethodRouter)>) -> Result<Router, Unmountable> {
+fn mount(mounts: Vec<(Cow<'_, str>, MethodRouter)>) -> Result<Router, Unmountable> {
     let mut router = Router::new();
-    let mut taken: Vec<&str> = Vec::new();
+    let mut taken: Vec<Cow<'_, str>> = Vec::new();
     for (path, operation) in mounts {
-        if !path.starts_with('/') || path.contains(['{', '}', '*']) || path.contains("/:") {
-            return Err(Unmountable::Path(path.into()));
-        }
         if taken.contains(&path) {
             return Err(Unmountable::Twice(path.into()));
         }
+        router = router.route(&path, operation);
         taken.push(path);
-        router = router.route(path, operation);
     }
     Ok(router)
+}
+
+/// A path of the configuration, at which something can be mounted.
+fn plain(path: &str) -> Result<&str, Unmountable> {
+    let plain = path.starts_with('/') && !path.contains(['{', '}', '*']) && !path.contains("/:");
+    if plain { Ok(path) } else { Err(Unmountable::Path(path.into())) }
 }
 
 /// A step that has begun is finished, whether or not its caller waits for the answer: otherwise hanging up at the right

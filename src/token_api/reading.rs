@@ -75,9 +75,24 @@ impl Object {
         self.0.get(name)?.as_str()
     }
 
-    /// A member that is an object.
-    pub(crate) fn object(&self, name: &str) -> Option<Self> {
-        self.0.get(name)?.as_object().cloned().map(Self)
+    /// The member at this path, its names joined by full stops; null counts as absent.
+    pub(crate) fn at(&self, path: &str) -> Option<&Value> {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let outer = self.0.get(first);
+        let found = match rest {
+            None => outer,
+            Some(rest) => rest.split('.').fold(outer, |value, name| value?.as_object()?.get(name)),
+        };
+        found.filter(|value| !value.is_null())
+    }
+
+    /// Reads a JSON object.
+    pub(crate) fn parse(text: &str) -> Result<Self, Unreadable> {
+        let Single(value) = serde_json::from_str(text).map_err(|_| Unreadable::Malformed)?;
+        match value {
+            Value::Object(members) => Ok(Self(members)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(Unreadable::Malformed),
+        }
     }
 
     /// Whether there is a member of this name, whatever it is.
@@ -100,8 +115,12 @@ pub(crate) async fn form(request: Request) -> Result<(Parts, Form), Unreadable> 
 
 /// Reads a JSON object.
 pub(crate) async fn json(request: Request) -> Result<Object, Unreadable> {
-    let (_, text) = body(request, &["application/json"]).await?;
-    object(&text)
+    Object::parse(&json_text(request).await?.1)
+}
+
+/// The text of a JSON body, to be parsed once whoever sent it is known.
+pub(crate) async fn json_text(request: Request) -> Result<(Parts, String), Unreadable> {
+    body(request, &["application/json"]).await
 }
 
 /// Reads a JSON object that may come without a type, or under that of a form: tools that send JSON without being told so label
@@ -115,15 +134,7 @@ pub(crate) async fn json_however_labelled(request: Request) -> Result<Object, Un
     if (!labelled || is_form) && !text.starts_with('{') {
         return Err(if text.is_empty() { Unreadable::Malformed } else { Unreadable::MediaType });
     }
-    object(&text)
-}
-
-fn object(text: &str) -> Result<Object, Unreadable> {
-    let Single(value) = serde_json::from_str(text).map_err(|_| Unreadable::Malformed)?;
-    match value {
-        Value::Object(members) => Ok(Object(members)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(Unreadable::Malformed),
-    }
+    Object::parse(&text)
 }
 
 /// Decodes a form's name or value, once. Bad escapes and anything but UTF-8 are refused: the lenient reader and the strict

@@ -36,60 +36,60 @@ const OLD_APP_VERSION: &str = concat!(
     r#""errorCode":"OldAppVersion"}"#
 );
 
-pub(super) struct Api {
-    pub(super) world: World,
-    service: InProcess,
+pub(crate) struct Api {
+    pub(crate) world: World,
+    pub(crate) service: InProcess,
 }
 
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    headers: HeaderMap,
-    pub(super) text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    pub(super) fn member(&self, name: &str) -> String {
+    pub(crate) fn member(&self, name: &str) -> String {
         self.json()[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", self.text)).to_owned()
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
     #[track_caller]
-    pub(super) fn is(&self, status: u16, text: &str) {
+    pub(crate) fn is(&self, status: u16, text: &str) {
         assert_eq!((self.status.as_u16(), self.text.as_str()), (status, text));
         assert_eq!(self.header("cache-control"), "no-store");
     }
 
     #[track_caller]
-    fn has(&self, status: u16, member: &str, value: &str) {
+    pub(crate) fn has(&self, status: u16, member: &str, value: &str) {
         assert_eq!((self.status.as_u16(), self.json()[member].as_str()), (status, Some(value)), "{}", self.text);
     }
 }
 
 impl Api {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::over(World::new().await)
     }
 
-    pub(super) fn over(world: World) -> Self {
+    pub(crate) fn over(world: World) -> Self {
         let service = in_process(router(Arc::clone(&world.service), &world.plan).unwrap());
         Self { world, service }
     }
 
     /// Stops the service and starts another on the same files.
-    pub(super) async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let Self { world, service } = self;
         drop(service);
         Self::over(world.restart().await)
     }
 
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Bytes>) -> Answer {
         let answer = self.service.clone().oneshot(request).await.unwrap();
         let (head, body) = answer.into_parts();
         Answer { status: head.status, headers: head.headers, text: String::from_utf8(body.to_vec()).unwrap() }

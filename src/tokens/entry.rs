@@ -16,7 +16,9 @@ use crate::tokens::keyring::fingerprint;
 use crate::tokens::limits::Operation;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Api, Authentication, EntryRule};
-use crate::tokens::store::{ChallengeId, ChallengeKind, ChallengeRow, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening};
+use crate::tokens::store::{
+    ChallengeId, ChallengeKind, ChallengeRow, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening,
+};
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
 

@@ -119,12 +119,7 @@ impl TokenService {
     }
 
     /// The tokens that follow those of a session.
-    pub(in crate::tokens) fn successors(
-        &self,
-        rule: &SessionRule,
-        of: &Descent,
-        now: Timestamp,
-    ) -> Result<Successors, Denial> {
+    pub(in crate::tokens) fn successors(&self, rule: &SessionRule, of: &Descent, now: Timestamp) -> Result<Successors, Denial> {
         let access = match rule.access {
             AccessForm::Opaque => mint::token(rule.format, self.entropy()),
             AccessForm::Signed => Minted::of(self.sign(&Statement {

@@ -66,12 +66,7 @@ impl TokenService {
     ///
     /// # Errors
     /// `TokenInvalid`, `IdentityForeign`; `Locked`, `StoreUnavailable`.
-    pub async fn exchange(
-        &self,
-        rule: &SessionRule,
-        holder: &Holder,
-        identity: IdentityId,
-    ) -> Result<IdentityToken, Refusal> {
+    pub async fn exchange(&self, rule: &SessionRule, holder: &Holder, identity: IdentityId) -> Result<IdentityToken, Refusal> {
         self.guard.check(self.subject_of(holder.account), self.now())?;
         let minted = mint::token(rule.format, self.entropy());
         let step = ExchangeStep {

@@ -139,10 +139,7 @@ mod tests {
         assert_eq!(charge(&limits, Operation::Refresh, account(1), 1, 0), Ok(()));
         assert_eq!(charge(&limits, Operation::SignIn, account(2), 1, 0), Ok(()));
         assert_eq!(charge(&limits, Operation::SignIn, account(1), 2, 0), Ok(()));
-        assert_eq!(
-            charge(&limits, Operation::SignIn, account(1), 1, 1),
-            Err(Denial::LimitReached(Duration::from_secs(599)))
-        );
+        assert_eq!(charge(&limits, Operation::SignIn, account(1), 1, 1), Err(Denial::LimitReached(Duration::from_secs(599))));
     }
 
     #[test]

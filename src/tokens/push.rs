@@ -73,6 +73,12 @@ impl ChallengeId {
 }
 
 impl TokenService {
+    /// Whether a carrier has signed this, about now.
+    #[must_use]
+    pub fn is_signed(&self, key: &CallbackKey, published: &str, body: &[u8], signature: &str) -> bool {
+        key.signed(published, body, signature, self.now().wall)
+    }
+
     /// Asks on a device. Not while a question is open for the same token and channel.
     ///
     /// # Errors

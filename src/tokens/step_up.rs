@@ -13,9 +13,7 @@ use crate::tokens::holder::Holder;
 use crate::tokens::identifier::PhoneNumber;
 use crate::tokens::refusal::{Conflict, Refusal};
 use crate::tokens::session::Authentication;
-use crate::tokens::store::{
-    ChallengeId, ChallengeKind, ChallengeRow, CodeAnswer, CodeVerdict, IfOpen, Opening, Reachable,
-};
+use crate::tokens::store::{ChallengeId, ChallengeKind, ChallengeRow, CodeAnswer, CodeVerdict, IfOpen, Opening, Reachable};
 use crate::tokens::{TokenService, mint};
 
 /// What a right answer does.

@@ -11,15 +11,15 @@ mod settings;
 mod token_service;
 mod upstream;
 
+pub(crate) use back_office_api::{BackOfficeApi, SigningKeys, TokenType};
 pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference};
 pub use route::Ends;
 pub(crate) use route::{AccessRule, Bearer, Route};
-pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
-pub(crate) use back_office_api::{BackOfficeApi, SigningKeys, TokenType};
 pub(crate) use session_api::SessionApi;
+pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;
 

@@ -36,7 +36,8 @@ impl Workshop<'_> {
     pub(super) fn token_service(&mut self, service: &At<config::TokenService>) -> Option<TokenService> {
         let public_url = self.public_url(service);
         if self.config.environment.value == Environment::Production {
-            let places = [service.value.oauth.as_ref().map(|api| api.place), service.value.session.as_ref().map(|api| api.place)];
+            let places =
+                [service.value.oauth.as_ref().map(|api| api.place), service.value.session.as_ref().map(|api| api.place)];
             for place in places.into_iter().flatten() {
                 let finding = Finding::error(place, "one-time codes cannot be sent outside the sandbox yet");
                 self.report.add(finding.help("set environment = \"sandbox\" to try this API out"));

@@ -320,6 +320,73 @@ fn the_lives_and_limits_of_the_back_office_api_reach_their_places() {
 }
 
 #[test]
+fn the_lives_and_limits_of_the_session_api_reach_their_places() {
+    let text = with(
+        r#"
+        [token_service.session]
+        prefix = "/sessions"
+        idle = "1m"
+        absolute = "1h"
+        challenge_ttl = "2m"
+        code_tries = 3
+        resend_interval = "4s"
+        challenges_per_account = 5
+        password_life = "90d"
+        callback_secret = { file = "/run/secret" }
+        "#,
+        "access = \"public\"",
+    );
+    let plan = plan_of(&format!("environment = \"sandbox\"\n{text}"));
+    let api = plan.token_service.as_ref().and_then(|service| service.session.as_ref()).unwrap();
+    assert_eq!((&*api.prefix, api.idle, api.absolute), ("/sessions", minutes(1), minutes(60)));
+    let limits = api.challenges;
+    assert_eq!((limits.ttl, limits.tries, limits.resend_interval, limits.per_account), (minutes(2), 3, seconds(4), 5));
+    assert_eq!(api.password_life, Some(minutes(90 * 24 * 60)));
+    assert_eq!(api.callback_secret.as_ref().map(|secret| secret.expose()), Some("hush"));
+    assert_eq!(&*route_of(&plan, "/sessions/logout", &Method::POST).name, "session.log_out");
+}
+
+#[test]
+fn every_answer_below_the_session_apis_prefix_names_its_request_and_speaks_its_style() {
+    let plan = plan_of(QUICK_START);
+    let everywhere = [
+        ("/multi/login_with_password", Method::POST),
+        ("/multi/identities", Method::GET),
+        ("/multi", Method::GET),
+        ("/multi/", Method::DELETE),
+        ("/multi/unknown/path", Method::PATCH),
+        ("/multi/stepup/challenges/otp/SMS", Method::POST),
+        ("/multi/stepup/unknown", Method::POST),
+    ];
+    for (path, method) in everywhere {
+        let route = route_of(&plan, path, &method);
+        assert_eq!(route.request_ref.as_ref().map(http::HeaderName::as_str), Some("request-ref"), "{path}");
+        assert_eq!((route.style(), matches!(route.target, Target::TokenService)), (Style::Session, true), "{path}");
+    }
+    let found = plan.table.find("gateway.example", "/multi/login_with_password", &Method::GET, None);
+    let Found::WrongMethod { route, allowed } = found else { panic!("{found:?}") };
+    assert!(plan.routes[route].request_ref.is_some() && allowed.contains(&Method::POST));
+    assert!(route_of(&plan, "/api/x", &Method::GET).request_ref.is_none());
+}
+
+#[test]
+fn a_temporary_token_gets_to_the_password_and_nowhere_else() {
+    let plan = plan_of(QUICK_START);
+    let takes = |path, method| match &route_of(&plan, path, &method).access {
+        Access::Bearer(requirements) => requirements.kinds.contains(&TokenKind::Temporary),
+        Access::Public | Access::Optional(_) => panic!("{path} is open"),
+    };
+    assert!(takes("/multi/passwords/update", Method::POST));
+    let others = ["/multi/logout", "/multi/stepup/challenges/otp/SMS", "/multi/authentication_factors/push/AUTHY"];
+    assert!(others.into_iter().all(|path| !takes(path, Method::POST)));
+    assert!(!takes("/multi/identities", Method::GET) && !takes("/api/x", Method::GET));
+    // These say for themselves what is wrong with a token, or look at none.
+    for path in ["/multi/access_token", "/multi/login_with_password", "/multi/callbacks/push"] {
+        assert!(matches!(route_of(&plan, path, &Method::POST).access, Access::Public), "{path}");
+    }
+}
+
+#[test]
 fn what_a_token_must_have_reaches_the_access_rule() {
     let route = r#"
         ends = "subject"

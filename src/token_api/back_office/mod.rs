@@ -72,8 +72,7 @@ pub(crate) async fn sign_in(State(skin): Skin, from: From, request: Request) -> 
     Ok(match skin.service.enter(&skin.rule, entry).await? {
         Entered::Open(pair) => success(&Body::Open { required: false, pair: PairBody::of(&pair) }),
         Entered::SecondFactor(factor) => {
-            let details =
-                Details { token: factor.token.expose(), provider: "email", expires_at: instant(factor.expires) };
+            let details = Details { token: factor.token.expose(), provider: "email", expires_at: instant(factor.expires) };
             success(&Body::SecondFactor { required: true, details })
         }
     })
@@ -96,10 +95,7 @@ pub(crate) async fn refresh(State(skin): Skin, from: From, request: Request) -> 
 }
 
 /// `POST /api/v2/signout`. What the body holds, if anything, is of no interest.
-pub(crate) async fn sign_out(
-    State(skin): Skin,
-    caller: Option<Extension<Arc<Principal>>>,
-) -> Result<Response, InBackOffice> {
+pub(crate) async fn sign_out(State(skin): Skin, caller: Option<Extension<Arc<Principal>>>) -> Result<Response, InBackOffice> {
     let Extension(caller) = caller.ok_or(Complaint::NotAuthenticated)?;
     let facts = caller.facts();
     let ours = facts.issuer == skin.service.issuer();

@@ -27,9 +27,7 @@ impl IntoResponse for InBackOffice {
             Complaint::Unreadable(Unreadable::MediaType) => {
                 message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be uncompressed JSON in UTF-8.")
             }
-            Complaint::Unreadable(Unreadable::TooLarge) => {
-                message(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
-            }
+            Complaint::Unreadable(Unreadable::TooLarge) => message(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large."),
             Complaint::Unreadable(Unreadable::Malformed) => {
                 message(bad, "The body must be one JSON object without repeated members.")
             }

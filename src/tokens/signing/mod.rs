@@ -20,8 +20,8 @@ use crate::tokens::mint;
 use crate::tokens::signing::schedule::Schedule;
 use crate::tokens::store::SigningKeyRow;
 
-pub(crate) use key::SigningKey;
 pub use key::PublicKey;
+pub(crate) use key::SigningKey;
 pub use schedule::KeyState;
 
 /// What signed tokens say of whom they are from and for, and how long keys wait and stay.
@@ -189,7 +189,7 @@ impl Signing {
         let claims: OwnClaims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
         let expires = Timestamp::from_secs(claims.exp);
         let meant = claims.iss == self.settings.issuer && claims.aud == self.settings.audience && now < expires;
-        meant.then(|| Signed { token_id: claims.jti, sid: claims.sid, audience: claims.aud, expires })
+        meant.then_some(Signed { token_id: claims.jti, sid: claims.sid, audience: claims.aud, expires })
     }
 
     fn held(&self) -> Arc<[HeldKey]> {

@@ -57,8 +57,7 @@ const SLACK: Duration = Duration::from_mins(5);
 mod tests {
     use super::*;
 
-    const SCHEDULE: Schedule =
-        Schedule { published_for: Duration::from_mins(10), longest_life: Duration::from_hours(10) };
+    const SCHEDULE: Schedule = Schedule { published_for: Duration::from_mins(10), longest_life: Duration::from_hours(10) };
 
     fn states(signs_from: &[i64], now: i64) -> Vec<Option<KeyState>> {
         let signs_from: Vec<_> = signs_from.iter().map(|secs| Timestamp::from_secs(*secs)).collect();

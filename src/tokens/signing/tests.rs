@@ -115,9 +115,7 @@ fn a_changed_byte_anywhere_makes_a_token_nothing() {
 fn a_good_signature_does_not_carry_another_header_issuer_or_audience() {
     let signing = with_one_key();
     let kid = key(0).id().to_owned();
-    let claims = |iss: &str, aud: &str| {
-        json!({"iss": iss, "aud": aud, "exp": 2_000_000, "jti": "j", "sid": "s"}).to_string()
-    };
+    let claims = |iss: &str, aud: &str| json!({"iss": iss, "aud": aud, "exp": 2_000_000, "jti": "j", "sid": "s"}).to_string();
     let (iss, aud) = ("https://gateway.example", "back-office");
     let header = json!({"typ": "JWT", "alg": "RS256", "kid": kid}).to_string();
     assert!(signing.verify(&forged(&header, &claims(iss, aud)), NOW).is_some());

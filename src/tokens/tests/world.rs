@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::model::{Clock, Entropy, IssuerId, Now, Secret, Tick, Timestamp};
 use crate::plan::{
-    self, BackOfficeApi, BackOfficeLimits, BackOfficePaths, Environment, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenType,
+    self, BackOfficeApi, BackOfficeLimits, BackOfficePaths, ChallengeLimits, Environment, Hashing, LockSettings, OAuthApi,
+    OAuthPaths, SessionApi, TokenType,
 };
 use crate::store::cuts::Cuts;
 use crate::tokens::account::{Account, AccountKind, NewAccount};
@@ -122,7 +123,19 @@ pub(crate) fn settings() -> plan::TokenService {
             resend_interval: Duration::ZERO,
             codes_per_phone: 100,
         }),
-        session: None,
+        session: Some(SessionApi {
+            prefix: "/multi".into(),
+            idle: Duration::from_mins(5),
+            absolute: Duration::from_hours(12),
+            challenges: ChallengeLimits {
+                ttl: Duration::from_mins(5),
+                tries: 5,
+                resend_interval: Duration::from_secs(15),
+                per_account: 10,
+            },
+            password_life: None,
+            callback_secret: Some(secret("shared with the carrier")),
+        }),
         back_office: None,
         keys_published_for: Duration::from_mins(10),
         hashing: Hashing { memory_kib: 64, passes: 1, parallel: 2, queue: 128 },

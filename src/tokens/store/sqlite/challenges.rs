@@ -8,9 +8,7 @@ use crate::model::Timestamp;
 use crate::tokens::account::AccountId;
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::sqlite::rows::{At, Hash};
-use crate::tokens::store::{
-    Answer, ChallengeId, ChallengeKind, ChallengeRow, Confirmation, IfOpen, Opening, SignInStep,
-};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Confirmation, IfOpen, Opening, SignInStep};
 
 /// Challenges for destinations that are nobody's which are kept at once. They exist so that asking for a code tells
 /// nothing; beyond this many, a flood is under way, and the database matters more than its author's doubts.
@@ -86,10 +84,9 @@ fn oldest_within_budget(db: &Connection, new: &ChallengeRow) -> rusqlite::Result
         "SELECT created FROM challenge WHERE destination_mac = ?1 AND kind = ?2 AND created > ?3
          ORDER BY created DESC LIMIT 1 OFFSET ?4",
     )?
-    .query_row(
-        (new.destination, new.kind.name(), At(new.now.before(new.budget_window)), new.budget.max(1) - 1),
-        |row| row.get::<_, At>(0),
-    )
+    .query_row((new.destination, new.kind.name(), At(new.now.before(new.budget_window)), new.budget.max(1) - 1), |row| {
+        row.get::<_, At>(0)
+    })
     .optional()
     .map(|at| at.map(|at| at.0))
 }
@@ -99,12 +96,7 @@ fn last_for_token(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Optio
         "SELECT max(created) FROM challenge WHERE destination_mac = ?1 AND kind = ?2 AND token_hash IS ?3 AND created > ?4",
     )?
     .query_row(
-        (
-            new.destination,
-            new.kind.name(),
-            new.asked.map(|(token, _)| Hash(token)),
-            At(new.now.before(new.resend_interval)),
-        ),
+        (new.destination, new.kind.name(), new.asked.map(|(token, _)| Hash(token)), At(new.now.before(new.resend_interval))),
         |row| row.get::<_, Option<At>>(0),
     )
     .map(|at| at.map(|at| at.0))

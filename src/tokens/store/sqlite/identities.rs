@@ -32,8 +32,7 @@ pub(super) fn add(
     new: &NewIdentity,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Identity>> {
-    let known: bool =
-        db.query_row("SELECT EXISTS (SELECT 1 FROM account WHERE id = ?1)", [account], |row| row.get(0))?;
+    let known: bool = db.query_row("SELECT EXISTS (SELECT 1 FROM account WHERE id = ?1)", [account], |row| row.get(0))?;
     if !known {
         return Ok(None);
     }
@@ -43,8 +42,11 @@ pub(super) fn add(
         At(now),
     ))?;
     let id = IdentityId(db.last_insert_rowid());
-    db.prepare_cached("INSERT INTO membership (account_id, identity_id, role) VALUES (?1, ?2, ?3)")?
-        .execute((account, id, new.role.name()))?;
+    db.prepare_cached("INSERT INTO membership (account_id, identity_id, role) VALUES (?1, ?2, ?3)")?.execute((
+        account,
+        id,
+        new.role.name(),
+    ))?;
     Ok(Some(Identity { id, kind: new.kind, name: new.name.clone(), role: new.role }))
 }
 

@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use crate::model::Timestamp;
 use crate::tokens::account::AccountId;
+use crate::tokens::store::sqlite::entries::{NewSession, open};
 use crate::tokens::store::sqlite::grants::revoke_grant;
 use crate::tokens::store::sqlite::rows::{At, Hash};
-use crate::tokens::store::sqlite::entries::{NewSession, open};
 use crate::tokens::store::{RedeemStep, Redemption};
 
 /// What a code stands for.

@@ -97,9 +97,7 @@ impl SessionStore for SqliteStore {
 fn open(db: &Connection, step: &OpenSession) -> rusqlite::Result<Option<Identity>> {
     let Some(identity) = identities::first_of(db, step.account)? else { return Ok(None) };
     let used = db
-        .prepare_cached(
-            "UPDATE account SET last_authentication = ?2, modified = ?2 WHERE id = ?1 AND status = 'active'",
-        )?
+        .prepare_cached("UPDATE account SET last_authentication = ?2, modified = ?2 WHERE id = ?1 AND status = 'active'")?
         .execute((step.account, At(step.now)))?;
     if used != 1 {
         return Ok(None);
