@@ -73,6 +73,11 @@ impl Serving {
         static UNNAMED: HeaderValue = HeaderValue::from_static("0");
         self.names.as_ref().map_or(&UNNAMED, |names| &names.id)
     }
+
+    /// Whether its answer names it as `request-ref` too.
+    fn has_request_ref(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.request_ref)
+    }
 }
 
 /// What is to be done next, owned, so that the session is free to be written to.
@@ -116,7 +121,8 @@ impl Gateway {
         let origin = cors::origin(&session.req_header().headers).cloned();
         let envelope = self.envelope(ctx);
         keep_alive_only_if_drained_cheaply(session);
-        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id: ctx.request_id() };
+        let (request_id, request_ref) = (ctx.request_id(), ctx.has_request_ref());
+        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id, request_ref };
         answer::send(session, reply, &dress).await
     }
 
@@ -286,7 +292,8 @@ impl ProxyHttp for Gateway {
         self.settle(ctx, Outcome::Answered(response.status.as_u16()));
         let origin = cors::origin(&session.req_header().headers);
         let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
-        let dress = Dress { envelope, origin, preflight: false, request_id: ctx.request_id() };
+        let (request_id, request_ref) = (ctx.request_id(), ctx.has_request_ref());
+        let dress = Dress { envelope, origin, preflight: false, request_id, request_ref };
         dress.put_on(session, response);
         Ok(())
     }
