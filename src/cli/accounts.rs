@@ -7,13 +7,14 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 
 use crate::app::{new_password, open_token_service};
-use crate::cli::arguments::AccountCommand;
+use crate::cli::arguments::{AccountCommand, FactorState};
 use crate::cli::{Failure, output, run};
 use crate::model::Secret;
 use crate::tokens::TokenService;
 use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus, NewAccount};
 use crate::tokens::factor::Channel;
 use crate::tokens::identifier::{EmailAddress, PhoneNumber};
+use crate::tokens::store::EmailFactor;
 
 /// How many accounts are fetched at once for a listing.
 const PAGE: u32 = 500;
@@ -29,6 +30,7 @@ pub(super) fn account(config: &Path, command: AccountCommand) -> Result<(), Fail
             AccountCommand::Disable { account } => disable(&service, &account).await,
             AccountCommand::ExpirePassword { account } => expire_password(&service, &account).await,
             AccountCommand::Enrol { account, channel } => enrol(&service, &account, &channel).await,
+            AccountCommand::EmailFactor { account, state } => email_factor(&service, &account, state).await,
         }
     })
 }
@@ -88,6 +90,16 @@ async fn disable(service: &TokenService, wanted: &str) -> Result<(), Failure> {
     let id = the_account(service, wanted).await?;
     let known = service.switch_account(id, AccountStatus::Disabled).await.map_err(|denial| failed(&denial.reason()))?;
     if known { output::say(&format!("disabled account {id}; its sessions have ended")) } else { Err(unknown(wanted)) }
+}
+
+async fn email_factor(service: &TokenService, wanted: &str, state: FactorState) -> Result<(), Failure> {
+    let id = the_account(service, wanted).await?;
+    let (factor, text) = match state {
+        FactorState::On => (EmailFactor::On, "is asked for a code by e-mail from now on"),
+        FactorState::Off => (EmailFactor::Off, "is not asked for a code by e-mail any more"),
+    };
+    let known = service.switch_email_factor(id, factor).await.map_err(|denial| failed(&denial.reason()))?;
+    if known { output::say(&format!("account {id} {text}")) } else { Err(unknown(wanted)) }
 }
 
 async fn expire_password(service: &TokenService, wanted: &str) -> Result<(), Failure> {

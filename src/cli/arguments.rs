@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// An authentication reverse proxy and API gateway.
 #[derive(Debug, Parser)]
@@ -55,6 +55,14 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ApiKeyCommand,
     },
+    /// The keys that the embedded token service signs its tokens with.
+    Keys {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Print the version.
     Version,
 }
@@ -105,6 +113,13 @@ pub(super) enum AccountCommand {
         /// SMS, AUTHY or BIOMETRIC.
         channel: String,
     },
+    /// Ask an account for a code by e-mail when it signs in to the back office API, or no longer.
+    EmailFactor {
+        /// Its e-mail address or number.
+        account: String,
+        /// Whether it is asked.
+        state: FactorState,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,6 +134,20 @@ pub(super) enum ApiKeyCommand {
         /// The program's name.
         program: String,
     },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum FactorState {
+    On,
+    Off,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// List the keys: which is next, which signs, which are retired.
+    List,
+    /// Make the next key. It is published at once, and signs when nobody can be remembering the keys without it.
+    Rotate,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ mod api_keys;
 mod arguments;
 mod check;
 mod clients;
+mod keys;
 mod output;
 mod quickstart;
 mod run;
@@ -55,6 +56,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Account { config, command } => accounts::account(&config, command),
         Command::Client { config, command } => clients::client(&config, command),
         Command::ApiKey { config, command } => api_keys::api_key(&config, command),
+        Command::Keys { config, command } => keys::keys(&config, command),
         Command::Version => output::say(concat!("portcullis ", env!("CARGO_PKG_VERSION"))),
     }
 }

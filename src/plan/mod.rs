@@ -22,7 +22,9 @@ use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
 pub use session_api::{Caller, ChallengeLimits, OperationTerms, SessionApi, SessionOperation};
-pub use token_service::{Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService};
+pub use token_service::{
+    BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
+};
 
 /// The compiled configuration.
 #[derive(Debug)]

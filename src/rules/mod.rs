@@ -14,3 +14,4 @@ pub mod identity;
 pub mod lockout;
 pub mod path;
 pub mod routing;
+pub mod window;

@@ -3,6 +3,7 @@
 //! Imports `model`, `plan`, `reply` and `tokens`; names no proxy. Deliberately absent: decisions, and headers that every response of
 //! the gateway carries. The router never listens by itself: it stands behind the gateway's routes, limits and locks.
 
+mod back_office;
 mod client;
 mod oauth;
 mod reading;
@@ -28,6 +29,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceExt, service_fn};
 
 use crate::plan;
+use crate::token_api::back_office::BackOfficeSkin;
 use crate::token_api::oauth::OAuthSkin;
 use crate::token_api::standard::StandardSkin;
 use crate::tokens::TokenService;
@@ -64,8 +66,8 @@ pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Resu
     let standard = Arc::new(StandardSkin::new(Arc::clone(&service), settings));
     let mut mounts: Vec<(Cow<'_, str>, MethodRouter)> = vec![
         (INTROSPECT.into(), post(standard::introspect).with_state(Arc::clone(&standard))),
-        (METADATA.into(), get(standard::metadata).with_state(standard)),
-        (JWKS.into(), get(standard::keys)),
+        (METADATA.into(), get(standard::metadata).with_state(Arc::clone(&standard))),
+        (JWKS.into(), get(standard::keys).with_state(standard)),
     ];
     if let Some(api) = &settings.oauth {
         let skin = Arc::new(OAuthSkin::new(Arc::clone(&service), api));
@@ -84,7 +86,19 @@ pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Resu
     }
     if let Some(api) = &settings.session {
         plain(&api.prefix)?;
-        mounts.extend(session::mounts(service, api).into_iter().map(|(path, operation)| (path.into(), operation)));
+        mounts.extend(session::mounts(Arc::clone(&service), api).into_iter().map(|(path, operation)| (path.into(), operation)));
+    }
+    if let Some(api) = &settings.back_office {
+        let skin = Arc::new(BackOfficeSkin::new(service, api));
+        let operations: [(&str, MethodRouter<Arc<BackOfficeSkin>>); 4] = [
+            (&api.paths.sign_in, post(back_office::sign_in)),
+            (&api.paths.confirm, post(back_office::confirm)),
+            (&api.paths.refresh, post(back_office::refresh)),
+            (&api.paths.sign_out, post(back_office::sign_out)),
+        ];
+        for (path, operation) in operations {
+            mounts.push((plain(path)?.into(), operation.with_state(Arc::clone(&skin))));
+        }
     }
     let router = mount(mounts)?;
     let nowhere = || async { words::api_error(StatusCode::NOT_FOUND, "NotFound", "There is nothing here.") };

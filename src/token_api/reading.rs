@@ -7,6 +7,7 @@ use std::fmt;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -18,6 +19,9 @@ use crate::token_api::words::Complaint;
 
 /// The largest body, in bytes.
 const BODY_MAX: usize = 16 * 1024;
+
+/// The type of forms.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The most parameters of a form: several times what any operation has, and few enough to compare each with each.
 const PARAMETERS_MAX: usize = 64;
@@ -105,7 +109,7 @@ impl fmt::Debug for Object {
 
 /// Reads a form.
 pub(crate) async fn form(request: Request) -> Result<(Parts, Form), Unreadable> {
-    let (parts, text) = body(request, "application/x-www-form-urlencoded").await?;
+    let (parts, text) = body(request, &[FORM]).await?;
     Ok((parts, Form::parse(&text)?))
 }
 
@@ -116,7 +120,21 @@ pub(crate) async fn json(request: Request) -> Result<Object, Unreadable> {
 
 /// The text of a JSON body, to be parsed once whoever sent it is known.
 pub(crate) async fn json_text(request: Request) -> Result<(Parts, String), Unreadable> {
-    body(request, "application/json").await
+    body(request, &["application/json"]).await
+}
+
+/// Reads a JSON object that may come without a type, or under that of a form: tools that send JSON without being told so label
+/// it as one. Safe only where no cookie is looked at, because a page of another origin can send such a body unasked.
+pub(crate) async fn json_however_labelled(request: Request) -> Result<Object, Unreadable> {
+    let labelled = request.headers().contains_key(CONTENT_TYPE);
+    let types: &[&str] = if labelled { &["application/json", FORM] } else { &[] };
+    let is_form = is_of_type(request.headers(), &[FORM]);
+    let (_, text) = body(request, types).await?;
+    // Under any other label than its own it must at least look like one.
+    if (!labelled || is_form) && !text.starts_with('{') {
+        return Err(if text.is_empty() { Unreadable::Malformed } else { Unreadable::MediaType });
+    }
+    Object::parse(&text)
 }
 
 /// Decodes a form's name or value, once. Bad escapes and anything but UTF-8 are refused: the lenient reader and the strict
@@ -138,9 +156,10 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-async fn body(request: Request, media_type: &str) -> Result<(Parts, String), Unreadable> {
+/// The body, if it is of one of these types; without any, of a request that names none.
+async fn body(request: Request, types: &[&str]) -> Result<(Parts, String), Unreadable> {
     let (parts, body) = request.into_parts();
-    if parts.headers.contains_key(CONTENT_ENCODING) || !is_of_type(&parts, media_type) {
+    if parts.headers.contains_key(CONTENT_ENCODING) || !(types.is_empty() || is_of_type(&parts.headers, types)) {
         return Err(Unreadable::MediaType);
     }
     let bytes = collect(body).await?;
@@ -156,13 +175,13 @@ async fn collect(body: Body) -> Result<axum::body::Bytes, Unreadable> {
     }
 }
 
-/// Whether there is one Content-Type, of this type, with no charset but UTF-8.
-fn is_of_type(parts: &Parts, media_type: &str) -> bool {
-    let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
+/// Whether there is one Content-Type, one of these, with no charset but UTF-8.
+fn is_of_type(headers: &HeaderMap, wanted: &[&str]) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(only), None) = (types.next(), types.next()) else { return false };
     let Ok(only) = only.to_str() else { return false };
     let mut segments = only.split(';').map(str::trim);
-    let fits = segments.next().is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
+    let fits = segments.next().is_some_and(|essence| wanted.iter().any(|media_type| essence.eq_ignore_ascii_case(media_type)));
     fits && segments.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
             value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use crate::model::Secret;
 use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
-use crate::tokens::identifier::PhoneNumber;
+use crate::tokens::identifier::{EmailAddress, PhoneNumber};
 
 /// A message was not sent; the log line says why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -36,6 +36,14 @@ pub trait Notifier: Send + Sync + fmt::Debug {
     /// [`NotSent`].
     async fn send(&self, to: &PhoneNumber, code: &Secret, language: &str) -> Result<(), NotSent>;
 
+    /// Sends a code to an e-mail address. A notifier that says nothing of it carries no e-mail.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    async fn send_by_email(&self, _to: &EmailAddress, _code: &Secret) -> Result<(), NotSent> {
+        Err(NotSent)
+    }
+
     /// Shows a question on a device. What is answered comes back by itself.
     ///
     /// # Errors
@@ -57,6 +65,10 @@ pub struct SandboxNotifier;
 #[async_trait]
 impl Notifier for SandboxNotifier {
     async fn send(&self, _: &PhoneNumber, _: &Secret, _: &str) -> Result<(), NotSent> {
+        Ok(())
+    }
+
+    async fn send_by_email(&self, _: &EmailAddress, _: &Secret) -> Result<(), NotSent> {
         Ok(())
     }
 

@@ -1,11 +1,12 @@
 //! The rules by which sessions live and the words for how they began: the data in which the APIs differ.
 //!
-//! Imports `model` and `plan`. One session core serves every API; an API is a [`SessionRule`] here and a skin in `token_api`.
+//! Imports `model`, `plan` and `rules`. One session core serves every API; an API is a [`SessionRule`] here and a skin in `token_api`.
 
 use std::time::Duration;
 
 use crate::model::Timestamp;
-use crate::plan::{OAuthApi, SessionApi};
+use crate::plan::{BackOfficeApi, OAuthApi, SessionApi};
+use crate::rules::window::WindowRule;
 
 /// Which API a session was opened by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +15,8 @@ pub enum Api {
     OAuth,
     /// API B.
     Session,
+    /// API C.
+    BackOffice,
 }
 
 impl Api {
@@ -23,6 +26,7 @@ impl Api {
         match self {
             Self::OAuth => "oauth",
             Self::Session => "session",
+            Self::BackOffice => "back-office",
         }
     }
 }
@@ -36,13 +40,24 @@ pub enum TokenFormat {
     Opaque,
 }
 
+/// Whether access tokens tell what they are worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessForm {
+    /// They do not: whoever wants to know asks.
+    Opaque,
+    /// They do, signed. Whether their session lives is asked all the same.
+    Signed,
+}
+
 /// How the sessions of an API live.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionRule {
     /// Which API it is.
     pub api: Api,
-    /// What its tokens look like.
+    /// What its opaque tokens look like.
     pub format: TokenFormat,
+    /// Whether its access tokens are among those.
+    pub access: AccessForm,
     /// Life of an access token; cut short by the session's end.
     pub access_ttl: Duration,
     /// How long a session lives without activity; `None` if activity does not matter.
@@ -97,6 +112,7 @@ impl SessionRule {
         Self {
             api: Api::OAuth,
             format: TokenFormat::Uuid,
+            access: AccessForm::Opaque,
             access_ttl: api.access_ttl,
             idle: None,
             absolute: api.refresh_absolute,
@@ -114,10 +130,66 @@ impl SessionRule {
         Self {
             api: Api::Session,
             format: TokenFormat::Opaque,
+            access: AccessForm::Opaque,
             access_ttl: api.absolute,
             idle: Some(api.idle),
             absolute: api.absolute,
             refresh: None,
+        }
+    }
+
+    /// The sessions of API C.
+    #[must_use]
+    pub fn back_office(api: &BackOfficeApi) -> Self {
+        Self {
+            api: Api::BackOffice,
+            format: TokenFormat::Opaque,
+            access: AccessForm::Signed,
+            access_ttl: api.access_ttl,
+            idle: None,
+            absolute: api.refresh_absolute,
+            refresh: Some(RefreshRule {
+                idle: api.refresh_idle,
+                grace: api.refresh_grace,
+                superseded_access: api.superseded_access,
+            }),
+        }
+    }
+}
+
+/// How people enter by e-mail address and password: how often they may try, and how their second factor is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntryRule {
+    /// The sessions that are opened.
+    pub session: SessionRule,
+    /// The codes of the second factor. The proof is the token that a code is answered with.
+    pub second_factor: VerificationRule,
+    /// Passwords from one source.
+    pub sign_ins: WindowRule,
+    /// Codes of second factors from one source.
+    pub confirmations: WindowRule,
+    /// Refresh tokens from one source.
+    pub refreshes: WindowRule,
+}
+
+impl EntryRule {
+    /// How people enter API C.
+    #[must_use]
+    pub fn back_office(api: &BackOfficeApi) -> Self {
+        let window = |attempts| WindowRule::new(attempts, api.limits.window, api.limits.block);
+        Self {
+            session: SessionRule::back_office(api),
+            second_factor: VerificationRule {
+                format: TokenFormat::Uuid,
+                ttl: api.code_ttl,
+                tries: api.code_tries,
+                resend_interval: Duration::ZERO,
+                budget: api.codes_per_account,
+                budget_window: Duration::from_mins(10),
+            },
+            sign_ins: window(api.limits.sign_in),
+            confirmations: window(api.limits.confirm),
+            refreshes: window(api.limits.refresh),
         }
     }
 }

@@ -115,7 +115,7 @@ impl TokenService {
         self.in_background(async move { notifier.push(&question).await });
     }
 
-    fn in_background(&self, sending: impl Future<Output = Result<(), NotSent>> + Send + 'static) {
+    pub(in crate::tokens) fn in_background(&self, sending: impl Future<Output = Result<(), NotSent>> + Send + 'static) {
         let Ok(place) = Arc::clone(&self.sending).try_acquire_owned() else {
             tracing::warn!("too many messages are being sent; one was not");
             return;

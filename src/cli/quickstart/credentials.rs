@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::app::new_password;
+use crate::tokens::store::EmailFactor;
 
 /// Where codes may be sent; nobody listens there, and nobody needs to: codes are read from the answer.
 pub(super) const REDIRECT_URI: &str = "https://client.example/callback";
@@ -38,6 +39,7 @@ pub(super) struct Enrolment<'c> {
     pub(super) phone: Option<&'c str>,
     pub(super) password: &'c str,
     pub(super) state: State,
+    pub(super) email_factor: EmailFactor,
 }
 
 /// In which state an account is shown.
@@ -78,14 +80,16 @@ impl Credentials {
 
     /// The accounts to be made.
     pub(super) fn people(&self) -> Vec<Enrolment<'_>> {
+        let (on, off) = (EmailFactor::On, EmailFactor::Off);
         let (complete, expired) = (State::Complete, State::PasswordExpired);
-        [(&self.account, complete), (&self.two_factor, complete), (&self.expired, expired)]
+        [(&self.account, complete, off), (&self.two_factor, complete, on), (&self.expired, expired, off)]
             .into_iter()
-            .map(|(person, state)| Enrolment {
+            .map(|(person, state, email_factor)| Enrolment {
                 email: &person.email,
                 phone: Some(&person.phone),
                 password: &person.password,
                 state,
+                email_factor,
             })
             .collect()
     }

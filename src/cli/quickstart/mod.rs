@@ -112,6 +112,8 @@ async fn fill(service: &TokenService, credentials: &mut Credentials) -> Result<(
                 service.expire_password(account).await.map_err(|denial| failed(&denial.reason()))?;
             }
         }
+        let factor = service.switch_email_factor(account, person.email_factor).await;
+        factor.map_err(|denial| failed(&denial.reason()))?;
     }
     let key = service.add_api_key("quickstart-program").await.map_err(|error| failed(&error))?;
     credentials.session_api_key = key.expose().to_owned();
@@ -146,6 +148,7 @@ try it in another terminal:
   CODE=$(curl -s $URL/v1/authentications/password -H "$json" -d '{{"mfaToken":"'$MFA'","password":"'$ACCOUNT_PASSWORD'","clientId":"'$OAUTH_CLIENT_ID'","clientSecret":"'$OAUTH_CLIENT_SECRET'","phoneNumber":"'$ACCOUNT_PHONE'"}}' | grep -o '"code":"[^"]*' | cut -d'"' -f4)
   TOKEN=$(curl -s $URL/v2/oauth/token -d grant_type=authorization_code -d code=$CODE -d redirect_uri=$OAUTH_REDIRECT_URI -d client_id=$OAUTH_CLIENT_ID -d client_secret=$OAUTH_CLIENT_SECRET | grep -o '"access_token":"[^"]*' | cut -d'"' -f4)
   curl -i $URL/api/hello -H "Authorization: Bearer $TOKEN"     # 200: the echo shows X-Auth-Subject
+  curl -s $URL/api/v2/signin -H "$json" -d '{{"email":"'$ACCOUNT_EMAIL'","password":"'$ACCOUNT_PASSWORD'"}}'   # a signed pair
   curl -i $URL/v2/oauth/revoke -d token=$TOKEN -d client_id=$OAUTH_CLIENT_ID -d client_secret=$OAUTH_CLIENT_SECRET
   curl -i $URL/api/hello -H "Authorization: Bearer $TOKEN"     # 401: dead at once
 

@@ -2,6 +2,7 @@
 //!
 //! The meanings are the documentation: they stand in the schema and in the reports, so the fields here carry none.
 
+mod back_office_api;
 mod gateway;
 mod issuer;
 mod route;
@@ -10,6 +11,7 @@ mod settings;
 mod token_service;
 mod upstream;
 
+pub(crate) use back_office_api::{BackOfficeApi, SigningKeys, TokenType};
 pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;

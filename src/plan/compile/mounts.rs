@@ -10,7 +10,8 @@ use crate::plan::compile::Workshop;
 use crate::plan::compile::dress::Wardrobe;
 use crate::plan::compile::routes::{Draft, Particulars, draft};
 use crate::plan::{
-    Caller, ChallengeLimits, Hashing, LockSettings, OAuthApi, OAuthPaths, SessionApi, SessionOperation, Target, TokenService,
+    BackOfficeApi, BackOfficeLimits, BackOfficePaths, Caller, ChallengeLimits, Hashing, LockSettings, OAuthApi, OAuthPaths,
+    SessionApi, SessionOperation, Target, TokenService, TokenType,
 };
 use crate::rules::access::{Access, Requirements};
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey};
@@ -42,15 +43,22 @@ impl Workshop<'_> {
                 self.report.add(finding.help("set environment = \"sandbox\" to try this API out"));
             }
         }
+        if let (Some(api), Environment::Production) = (&service.value.back_office, self.config.environment.value) {
+            let finding = Finding::warning(api.place, "one-time codes cannot be sent outside the sandbox yet");
+            self.report.add(finding.label("accounts with a second factor by e-mail cannot sign in here"));
+        }
         let session = service.value.session.as_ref().map(|api| self.session_api(&api.value));
         let service = &service.value;
         let memory = service.hashing.memory.value / 1024;
+        let public_url = public_url?;
         Some(TokenService {
             issuer: IssuerId(0),
             database: self.machine.locate(&service.database.value),
-            public_url: public_url?,
             oauth: service.oauth.as_ref().map(|api| oauth_api(&api.value)),
             session,
+            back_office: service.back_office.as_ref().map(|api| back_office_api(&api.value, &public_url)),
+            keys_published_for: service.keys.max_age.value,
+            public_url,
             hashing: Hashing {
                 memory_kib: u32::try_from(memory).unwrap_or(u32::MAX),
                 passes: service.hashing.passes.value,
@@ -72,6 +80,7 @@ impl Workshop<'_> {
                 resend_interval: from.resend_interval.value,
                 per_account: from.challenges_per_account.value,
             },
+            logins_per_source: from.logins_per_source.value,
             password_life: from.password_life.as_ref().map(|life| life.value),
             // A secret that cannot be had is in the report, so no plan comes of it.
             callback_secret: from.callback_secret.as_ref().and_then(|secret| self.secret(secret)),
@@ -104,6 +113,8 @@ impl Workshop<'_> {
         let mut mounts = standard_mounts(service.place);
         mounts.extend(service.value.oauth.iter().flat_map(|oauth| oauth_mounts(&oauth.value.paths)));
         mounts.extend(service.value.session.iter().flat_map(|session| session_mounts(&session.value)));
+        let back_office = service.value.back_office.as_ref().map(|api| (api, back_office_paths(&api.value)));
+        mounts.extend(back_office.iter().flat_map(|(api, paths)| back_office_mounts(paths, api.value.prefix.place)));
         mounts.into_iter().filter_map(|mount| self.mounted_route(mount, wardrobe)).collect()
     }
 
@@ -174,6 +185,26 @@ fn oauth_mounts(paths: &WrittenPaths) -> [Mount<'_>; 7] {
     ]
 }
 
+/// What API C answers to. Whoever signs out shows the token that is to end, so the gateway knows already whether it lives.
+fn back_office_mounts(paths: &BackOfficePaths, place: Place) -> [Mount<'_>; 4] {
+    let mount = |name, path, access| Mount {
+        name,
+        path: Cow::Borrowed(path),
+        place,
+        method: Some(Method::POST),
+        style: Style::BackOffice,
+        access,
+        request_ref: None,
+    };
+    let access_token = embedded_tokens(NonEmpty::one(TokenKind::Access));
+    [
+        mount("back_office.sign_in", &*paths.sign_in, Access::Public),
+        mount("back_office.confirm", &paths.confirm, Access::Public),
+        mount("back_office.refresh", &paths.refresh, Access::Public),
+        mount("back_office.sign_out", &paths.sign_out, Access::Bearer(access_token)),
+    ]
+}
+
 /// What API B answers to: its operations, and everything else below its prefix, which the token service says is not there.
 fn session_mounts(api: &config::SessionApi) -> Vec<Mount<'static>> {
     let prefix = &api.prefix;
@@ -231,5 +262,41 @@ fn oauth_api(from: &config::OAuthApi) -> OAuthApi {
             account: path(&from.paths.account),
             accounts: path(&from.paths.accounts),
         },
+    }
+}
+
+fn back_office_api(from: &config::BackOfficeApi, public_url: &str) -> BackOfficeApi {
+    BackOfficeApi {
+        audience: from.audience.as_ref().map_or(public_url, |audience| &audience.value).into(),
+        token_type: match from.token_type.value {
+            config::TokenType::Jwt => TokenType::Jwt,
+            config::TokenType::AccessToken => TokenType::AccessToken,
+        },
+        access_ttl: from.access_ttl.value,
+        refresh_idle: from.refresh_idle.value,
+        refresh_absolute: from.refresh_absolute.value,
+        refresh_grace: from.refresh_grace.value,
+        superseded_access: from.superseded_access.value,
+        code_ttl: from.code_ttl.value,
+        code_tries: from.code_tries.value,
+        codes_per_account: from.codes_per_account.value,
+        limits: BackOfficeLimits {
+            sign_in: from.limits.sign_in.value,
+            confirm: from.limits.confirm.value,
+            refresh: from.limits.refresh.value,
+            window: from.limits.window.value,
+            block: from.limits.block.value,
+        },
+        paths: back_office_paths(from),
+    }
+}
+
+fn back_office_paths(from: &config::BackOfficeApi) -> BackOfficePaths {
+    let path = |end: &str| format!("{}{end}", from.prefix.value).into();
+    BackOfficePaths {
+        sign_in: path("/signin"),
+        confirm: path("/2fa/confirm"),
+        refresh: path("/refresh"),
+        sign_out: path("/signout"),
     }
 }

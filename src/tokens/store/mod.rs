@@ -16,15 +16,19 @@ use crate::tokens::client::{Client, NewClient};
 use crate::tokens::factor::Channel;
 use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
-use crate::tokens::session::{Authentication, RefreshRule, SessionRule};
+use crate::tokens::session::{Api, Authentication, RefreshRule, SessionRule};
 
+mod entries;
 mod sessions;
+mod signing_keys;
 pub mod sqlite;
 
+pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep};
 pub use sessions::{
     Approval, CodeAnswer, CodeVerdict, Exchange, ExchangeStep, OpenSession, PasswordChange, PushAnswer, PushVerdict, Reachable,
     SessionStore,
 };
+pub use signing_keys::{SigningKeyRow, SigningKeyStore};
 
 /// Why a step was not done. In every case nothing of it has been kept, unless the machine died while it was being kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -39,7 +43,7 @@ pub enum StoreFault {
 
 /// The state of the token service.
 #[async_trait]
-pub trait TokenStore: SessionStore + Send + Sync + fmt::Debug {
+pub trait TokenStore: EntryStore + SessionStore + SigningKeyStore + Send + Sync + fmt::Debug {
     /// Whether the database belongs to the server key with this check value; the first caller decides.
     async fn adopt_key(&self, check: Mac) -> Result<bool, StoreFault>;
 
@@ -186,6 +190,8 @@ pub struct ChallengeId(pub [u8; 16]);
 pub enum ChallengeKind {
     /// To prove a phone number before a sign-in.
     Phone,
+    /// To finish a sign-in whose password was right.
+    SignIn,
     /// To step a token up by a code.
     StepUpCode,
     /// To step a token up by an approval on a device.
@@ -205,6 +211,7 @@ impl ChallengeKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Phone => "phone",
+            Self::SignIn => "sign-in",
             Self::StepUpCode => "step-up-code",
             Self::StepUpPush => "step-up-push",
             Self::EnrolCode => "enrol-code",
@@ -251,6 +258,8 @@ pub enum IfOpen {
     Replace,
     /// It stays, and the other is not opened.
     Keep,
+    /// It stays, and the other is opened beside it: each is answered by a token of its own.
+    Join,
 }
 
 /// What became of opening a challenge.
@@ -325,8 +334,12 @@ pub enum Redemption {
 pub struct Issued {
     /// For whom.
     pub account: AccountId,
+    /// When.
+    pub at: Timestamp,
     /// Until when the access token is good.
     pub access_expires: Timestamp,
+    /// Until when the refresh token is.
+    pub refresh_expires: Timestamp,
 }
 
 /// A refresh token to be used, and the tokens to follow it.
@@ -335,6 +348,7 @@ pub struct Issued {
 pub struct RotateStep {
     pub used: Fingerprint,
     pub client: Box<str>,
+    pub api: Api,
     pub rule: RefreshRule,
     pub access_ttl: Duration,
     pub access: Fingerprint,

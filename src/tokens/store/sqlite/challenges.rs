@@ -5,9 +5,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use crate::model::Timestamp;
+use crate::tokens::account::AccountId;
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::sqlite::rows::{At, Hash};
-use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, IfOpen, Opening, SignInStep};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Confirmation, IfOpen, Opening, SignInStep};
 
 /// Challenges for destinations that are nobody's which are kept at once. They exist so that asking for a code tells
 /// nothing; beyond this many, a flood is under way, and the database matters more than its author's doubts.
@@ -26,14 +27,16 @@ pub(super) fn open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Open
         }
     }
     let (token, channel) = (new.asked.map(|(token, _)| Hash(token)), new.asked.map(|(_, channel)| channel));
-    db.prepare_cached(
-        "UPDATE challenge SET voided = :now
-         WHERE destination_mac = :destination AND kind = :kind AND token_hash IS :token
-             AND voided IS NULL AND answered IS NULL",
-    )?
-    .execute(named_params! {
-        ":destination": new.destination, ":kind": new.kind.name(), ":token": token, ":now": At(new.now),
-    })?;
+    if new.if_open != IfOpen::Join {
+        db.prepare_cached(
+            "UPDATE challenge SET voided = :now
+             WHERE destination_mac = :destination AND kind = :kind AND token_hash IS :token
+                 AND voided IS NULL AND answered IS NULL",
+        )?
+        .execute(named_params! {
+            ":destination": new.destination, ":kind": new.kind.name(), ":token": token, ":now": At(new.now),
+        })?;
+    }
     db.prepare_cached(
         "INSERT INTO challenge
             (id, kind, destination_mac, account_id, token_hash, channel, code_mac, tries, max_tries, created, expires, keep_until)
@@ -114,17 +117,21 @@ pub(super) fn open_one(
     .optional()
 }
 
-pub(super) fn answer(db: &Connection, answer: &Answer) -> rusqlite::Result<bool> {
-    // The try is counted by the same statement that hands out what to compare with.
+/// Counts a try, and compares. The same statement counts that hands out what to compare with.
+fn is_answered_by(db: &Connection, challenge: ChallengeId, code: Mac, now: Timestamp) -> rusqlite::Result<bool> {
     let expected: Option<Mac> = db
         .prepare_cached(
             "UPDATE challenge SET tries = tries + 1
              WHERE id = ?1 AND voided IS NULL AND answered IS NULL AND expires > ?2 AND tries < max_tries
              RETURNING code_mac",
         )?
-        .query_row((answer.challenge, At(answer.now)), |row| row.get(0))
+        .query_row((challenge, At(now)), |row| row.get(0))
         .optional()?;
-    if expected != Some(answer.code) {
+    Ok(expected == Some(code))
+}
+
+pub(super) fn answer(db: &Connection, answer: &Answer) -> rusqlite::Result<bool> {
+    if !is_answered_by(db, answer.challenge, answer.code, answer.now)? {
         return Ok(false);
     }
     db.prepare_cached(
@@ -135,6 +142,23 @@ pub(super) fn answer(db: &Connection, answer: &Answer) -> rusqlite::Result<bool>
         ":id": answer.challenge, ":now": At(answer.now), ":proof": Hash(answer.proof), ":expires": At(answer.proof_expires),
     })?;
     Ok(true)
+}
+
+pub(super) fn account_of(db: &Connection, challenge: ChallengeId, kind: ChallengeKind) -> rusqlite::Result<Option<AccountId>> {
+    db.prepare_cached("SELECT account_id FROM challenge WHERE id = ?1 AND kind = ?2 AND account_id IS NOT NULL")?
+        .query_row((challenge, kind.name()), |row| row.get(0))
+        .optional()
+}
+
+/// Counts a try at the challenge of a sign-in and, if the code is right, consumes it.
+pub(super) fn consume(db: &Connection, code: &Confirmation, account: AccountId, now: Timestamp) -> rusqlite::Result<bool> {
+    if !is_answered_by(db, code.challenge, code.code, now)? {
+        return Ok(false);
+    }
+    let consumed = db
+        .prepare_cached("UPDATE challenge SET answered = ?4 WHERE id = ?1 AND kind = ?2 AND account_id = ?3")?
+        .execute((code.challenge, ChallengeKind::SignIn.name(), account, At(now)))?;
+    Ok(consumed == 1)
 }
 
 pub(super) fn sign_in(db: &Connection, step: &SignInStep) -> rusqlite::Result<bool> {

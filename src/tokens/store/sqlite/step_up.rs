@@ -118,8 +118,8 @@ fn carry_out(db: &Connection, asked: &Asked, authentication: Authentication) -> 
         ChallengeKind::EnrolCode | ChallengeKind::EnrolPush => {
             identities::enrol(db, asked.account, asked.channel, authentication.at)?;
         }
-        // Answered with a proof of its own, and never opened for a token.
-        ChallengeKind::Phone => {}
+        // Answered in ways of their own, and never opened for a token.
+        ChallengeKind::Phone | ChallengeKind::SignIn => {}
     }
     Ok(())
 }
