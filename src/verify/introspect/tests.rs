@@ -85,7 +85,6 @@ async fn an_active_answer_is_read_whole() {
     let text = |text: &str| Some(Box::from(text));
     let gold = [ClaimValue::Text("gold".into()), ClaimValue::Integer(7), ClaimValue::Bool(true)];
     let expected = PrincipalFacts {
-        activity: None,
         issuer: IssuerId(2),
         subject: text("ann"),
         client: text("shop"),
