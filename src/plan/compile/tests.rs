@@ -289,7 +289,7 @@ fn the_lives_and_limits_of_the_session_api_reach_their_places() {
     assert_eq!((limits.ttl, limits.tries, limits.resend_interval, limits.per_account), (minutes(2), 3, seconds(4), 5));
     assert_eq!(api.logins_per_source, 6);
     assert_eq!(api.password_life, Some(minutes(90 * 24 * 60)));
-    assert_eq!(api.callback_secret.as_ref().map(|secret| secret.expose()), Some("hush"));
+    assert_eq!(api.callback_secret.as_ref().map(crate::model::Secret::expose), Some("hush"));
     assert_eq!(&*route_of(&plan, "/sessions/logout", &Method::POST).name, "session.log_out");
 }
 

@@ -252,16 +252,16 @@ fn say(status: StatusCode, code: &str, message: &str) -> Response {
 
 fn invalid(message: &str, fields: &[InvalidField]) -> Response {
     #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Field<'a> {
+    struct Broken<'a> {
         params: &'a [&'static str],
-        field_name: &'static str,
+        #[serde(rename = "fieldName")]
+        field: &'static str,
         error: &'static str,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Errors<'a> {
-        invalid_fields: Vec<Field<'a>>,
+        invalid_fields: Vec<Broken<'a>>,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -269,14 +269,11 @@ fn invalid(message: &str, fields: &[InvalidField]) -> Response {
         message: &'a str,
         syntax_errors: Errors<'a>,
     }
-    let field = |invalid: &InvalidField| (invalid.field, invalid.rule.word());
-    let invalid_fields = fields
-        .iter()
-        .map(|invalid| {
-            let (field_name, error) = field(invalid);
-            Field { params: &invalid.params, field_name, error }
-        })
-        .collect();
+    let broken = |invalid| {
+        let InvalidField { field, rule, params } = invalid;
+        Broken { params, field, error: rule.word() }
+    };
+    let invalid_fields = fields.iter().map(broken).collect();
     let said = Said { message, syntax_errors: Errors { invalid_fields } };
     not_stored((StatusCode::BAD_REQUEST, Json(said)).into_response())
 }
