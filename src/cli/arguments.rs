@@ -47,14 +47,6 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ClientCommand,
     },
-    /// The API keys of programs that call the session API.
-    ApiKey {
-        /// The configuration.
-        #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
-        config: PathBuf,
-        #[command(subcommand)]
-        command: ApiKeyCommand,
-    },
     /// The keys that the embedded token service signs its tokens with.
     Keys {
         /// The configuration.
@@ -62,6 +54,14 @@ pub(super) enum Command {
         config: PathBuf,
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// The API keys of programs that call the session API.
+    ApiKey {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: ApiKeyCommand,
     },
     /// Print the version.
     Version,
@@ -101,6 +101,13 @@ pub(super) enum AccountCommand {
         /// Its e-mail address or number.
         account: String,
     },
+    /// Ask an account for a code by e-mail when it signs in to the back office API, or no longer.
+    EmailFactor {
+        /// Its e-mail address or number.
+        account: String,
+        /// Whether it is asked.
+        state: FactorState,
+    },
     /// Let an account's password expire: its next login is good for a new one and nothing else.
     ExpirePassword {
         /// Its e-mail address or number.
@@ -112,27 +119,6 @@ pub(super) enum AccountCommand {
         account: String,
         /// SMS, AUTHY or BIOMETRIC.
         channel: String,
-    },
-    /// Ask an account for a code by e-mail when it signs in to the back office API, or no longer.
-    EmailFactor {
-        /// Its e-mail address or number.
-        account: String,
-        /// Whether it is asked.
-        state: FactorState,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ApiKeyCommand {
-    /// Make a key and print it once. Keys of the same program are good beside each other.
-    Add {
-        /// The program's name.
-        program: String,
-    },
-    /// Revoke every key of a program.
-    Revoke {
-        /// The program's name.
-        program: String,
     },
 }
 
@@ -148,6 +134,20 @@ pub(super) enum KeysCommand {
     List,
     /// Make the next key. It is published at once, and signs when nobody can be remembering the keys without it.
     Rotate,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ApiKeyCommand {
+    /// Make a key and print it once. Keys of the same program are good beside each other.
+    Add {
+        /// The program's name.
+        program: String,
+    },
+    /// Revoke every key of a program.
+    Revoke {
+        /// The program's name.
+        program: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -81,5 +81,5 @@ fn agreed(facts: PrincipalFacts, signed: Signed) -> Option<PrincipalFacts> {
     let same = facts.session.as_deref() == Some(&*signed.sid);
     let end = facts.expires_at.map_or(signed.expires, |end| end.min(signed.expires));
     let audience = Box::new([signed.audience]);
-    same.then(|| PrincipalFacts { token_id: Some(signed.token_id), audience, expires_at: Some(end), ..facts })
+    same.then_some(PrincipalFacts { token_id: Some(signed.token_id), audience, expires_at: Some(end), ..facts })
 }

@@ -38,6 +38,7 @@ pub(super) struct Enrolment<'c> {
     pub(super) email: &'c str,
     pub(super) phone: Option<&'c str>,
     pub(super) password: &'c str,
+    pub(super) email_factor: EmailFactor,
     pub(super) state: State,
     pub(super) email_factor: EmailFactor,
 }
@@ -80,16 +81,16 @@ impl Credentials {
 
     /// The accounts to be made.
     pub(super) fn people(&self) -> Vec<Enrolment<'_>> {
-        let (on, off) = (EmailFactor::On, EmailFactor::Off);
         let (complete, expired) = (State::Complete, State::PasswordExpired);
+        let (on, off) = (EmailFactor::On, EmailFactor::Off);
         [(&self.account, complete, off), (&self.two_factor, complete, on), (&self.expired, expired, off)]
             .into_iter()
             .map(|(person, state, email_factor)| Enrolment {
                 email: &person.email,
                 phone: Some(&person.phone),
                 password: &person.password,
-                state,
                 email_factor,
+                state,
             })
             .collect()
     }

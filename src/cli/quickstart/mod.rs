@@ -102,6 +102,8 @@ async fn fill(service: &TokenService, credentials: &mut Credentials) -> Result<(
         let password = Some(Secret::new(person.password.to_owned()));
         let new = NewAccount { email, phone, password, country: None, kind: AccountKind::Person };
         let account = service.add_account(new).await.map_err(|error| failed(&error))?.id;
+        let factor = service.switch_email_factor(account, person.email_factor).await;
+        factor.map_err(|denial| failed(&denial.reason()))?;
         match person.state {
             State::Complete => {
                 for channel in Channel::ALL {
@@ -112,8 +114,6 @@ async fn fill(service: &TokenService, credentials: &mut Credentials) -> Result<(
                 service.expire_password(account).await.map_err(|denial| failed(&denial.reason()))?;
             }
         }
-        let factor = service.switch_email_factor(account, person.email_factor).await;
-        factor.map_err(|denial| failed(&denial.reason()))?;
     }
     let key = service.add_api_key("quickstart-program").await.map_err(|error| failed(&error))?;
     key.expose().clone_into(&mut credentials.session_api_key);

@@ -5,7 +5,9 @@ use http::Method;
 
 use super::*;
 use crate::model::{ClaimValue, IssuerId, NonEmpty, Style, TokenKind};
-use crate::plan::{ClientAuthentication, Ends, IssuerKind, JwtAlgorithm, KeySource, OnOutage, Servers, Target, UpstreamServer};
+use crate::plan::{
+    ClientAuthentication, Ends, IssuerKind, JwtAlgorithm, KeySource, OnOutage, Servers, Target, TokenType, UpstreamServer,
+};
 use crate::rules::access::Access;
 use crate::rules::cors::Origins;
 use crate::rules::routing::Found;
@@ -262,6 +264,59 @@ fn the_lives_of_the_oauth_api_reach_their_places() {
     assert_eq!((hashing.memory_kib, hashing.passes, hashing.parallel, hashing.queue), (64 * 1024, 3, 4, 5));
     assert_eq!((service.lock.attempts, service.lock.duration), (6, minutes(7)));
     assert_eq!(&*route_of(&plan, "/t", &Method::POST).name, "oauth.token");
+}
+
+#[test]
+fn the_lives_and_limits_of_the_back_office_api_reach_their_places() {
+    let text = r#"
+        environment = "sandbox"
+        [[listener]]
+        address = "127.0.0.1:8080"
+        [token_service]
+        public_url = "https://api.example/"
+        keys = { max_age = "1s" }
+        [token_service.back_office]
+        prefix = "/staff"
+        token_type = "at+jwt"
+        access_ttl = "2s"
+        refresh_idle = "3s"
+        refresh_absolute = "4s"
+        refresh_grace = "5s"
+        superseded_access = "6s"
+        code_ttl = "7s"
+        code_tries = 8
+        codes_per_account = 9
+        limits = { sign_in = 10, confirm = 11, refresh = 12, window = "13s", block = "14s" }
+        [upstream.u]
+        builtin = "echo"
+        [[route]]
+        path = "/staff/**"
+        upstream = "u"
+        access = "public""#;
+    let plan = plan_of(text);
+    let service = plan.token_service.as_ref().unwrap();
+    let api = service.back_office.as_ref().unwrap();
+    let lives = [
+        service.keys_published_for,
+        api.access_ttl,
+        api.refresh_idle,
+        api.refresh_absolute,
+        api.refresh_grace,
+        api.superseded_access,
+        api.code_ttl,
+        api.limits.window,
+        api.limits.block,
+    ];
+    assert_eq!(lives, [1, 2, 3, 4, 5, 6, 7, 13, 14].map(seconds));
+    assert_eq!((api.code_tries, api.codes_per_account), (8, 9));
+    assert_eq!((api.limits.sign_in, api.limits.confirm, api.limits.refresh), (10, 11, 12));
+    assert_eq!((&*api.audience, api.token_type), ("https://api.example", TokenType::AccessToken));
+    let name = |path| &*route_of(&plan, path, &Method::POST).name;
+    let names = ["/staff/signin", "/staff/2fa/confirm", "/staff/refresh", "/staff/signout"].map(name);
+    assert_eq!(names, ["back_office.sign_in", "back_office.confirm", "back_office.refresh", "back_office.sign_out"]);
+    let sign_out = route_of(&plan, "/staff/signout", &Method::POST);
+    assert!(matches!(sign_out.access, Access::Bearer(_)));
+    assert_eq!(sign_out.style(), Style::BackOffice);
 }
 
 #[test]

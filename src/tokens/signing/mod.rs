@@ -189,7 +189,7 @@ impl Signing {
         let claims: OwnClaims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
         let expires = Timestamp::from_secs(claims.exp);
         let meant = claims.iss == self.settings.issuer && claims.aud == self.settings.audience && now < expires;
-        meant.then(|| Signed { token_id: claims.jti, sid: claims.sid, audience: claims.aud, expires })
+        meant.then_some(Signed { token_id: claims.jti, sid: claims.sid, audience: claims.aud, expires })
     }
 
     fn held(&self) -> Arc<[HeldKey]> {
