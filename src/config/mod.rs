@@ -1,4 +1,4 @@
-//! What a person writes: the text of `gateway.toml` read into a typed [`Config`] in which every value knows its place.
+//! What a person writes: the text of `gateway.toml` read into a typed `Config` in which every value knows its place.
 //!
 //! Imports `model` only. Deliberately absent: serde derives, which stop at the first mistake; names resolved to what they
 //! name, files, the environment and the clock, which are `plan::compile`'s and `app`'s business.

@@ -6,6 +6,7 @@
 use std::str;
 
 use crate::model::{BadRequest, Denial};
+use crate::rules::byte_set::ByteSet;
 use crate::rules::identity::fold;
 use crate::rules::{host, path};
 
@@ -115,37 +116,34 @@ pub fn examine(bytes: &[u8], from: usize, limits: &HeadLimits) -> Result<Examine
 /// The length of the head with its empty line, if that is there. Bare CR, bare LF and control characters are refused wherever
 /// they stand, at once, so that what is no HTTP at all (a TLS hello, say) is not waited for.
 fn find_end(text: &[u8], from: usize) -> Result<Option<usize>, Denial> {
-    // Three bytes of the empty line may have been seen before.
-    let start = from.saturating_sub(3);
-    let mut previous = start.checked_sub(1).and_then(|index| text.get(index)).copied().unwrap_or_default();
-    for (index, byte) in text.iter().copied().enumerate().skip(start) {
-        if (previous == b'\r') != (byte == b'\n') || is_control(byte) {
-            return Err(MALFORMED);
+    // Three bytes of the empty line may have been seen before; and if the last of a line end was, its first was looked at.
+    let mut at = from.saturating_sub(3);
+    if at > 0 && text.get(at) == Some(&b'\n') {
+        at += 1;
+    }
+    while let Some(plain) = text.get(at..).and_then(|rest| rest.iter().position(|b| CONTROLS.has(*b))) {
+        at += plain;
+        match text.get(at..).unwrap_or_default() {
+            [b'\r', b'\n', b'\r', b'\n', ..] => return Ok(Some(at + 4)),
+            [b'\r', b'\n', ..] => at += 2,
+            [b'\r'] => break,
+            _ => return Err(MALFORMED),
         }
-        if byte == b'\n' && text.get(..=index).is_some_and(|seen| seen.ends_with(b"\r\n\r\n")) {
-            return Ok(Some(index + 1));
-        }
-        previous = byte;
     }
     Ok(None)
 }
 
-/// Controls other than tab and the two of a line end; DEL.
-const fn is_control(byte: u8) -> bool {
-    byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | b'\n')
-}
+/// Controls other than tab.
+static CONTROLS: ByteSet = ByteSet::of(
+    b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x0a\x0b\x0c\x0d\x0e\x0f\
+      \x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f",
+);
 
 /// `tchar` of RFC 9110 section 5.6.2.
-const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
-}
+static TOKEN: ByteSet = ByteSet::of(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 
 fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().copied().all(is_token_byte)
+    !text.is_empty() && text.iter().all(|b| TOKEN.has(*b))
 }
 
 /// Refuses a target that is too long before its end is there.
@@ -204,12 +202,9 @@ struct FieldFacts {
 impl FieldFacts {
     /// Takes one field line without its line end (RFC 9112 section 5).
     fn take(&mut self, line: &[u8]) -> Result<(), Denial> {
-        let colon = line.iter().position(|b| *b == b':').ok_or(MALFORMED)?;
-        let (name, value) = line.split_at_checked(colon).ok_or(MALFORMED)?;
-        if !is_token(name) {
-            return Err(MALFORMED);
-        }
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let end = line.iter().position(|b| !TOKEN.has(*b)).filter(|end| *end > 0).ok_or(MALFORMED)?;
+        let (name, rest) = line.split_at_checked(end).ok_or(MALFORMED)?;
+        let value = rest.strip_prefix(b":").ok_or(MALFORMED)?.trim_ascii();
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.take_host(value),
             6 if name.eq_ignore_ascii_case(b"expect") => self.take_expect(value),

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod bearer;
+mod byte_set;
 pub mod chunked;
 pub mod cors;
 pub mod envelope;

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::model::{BadRequest, Denial};
+use crate::rules::byte_set::ByteSet;
 
 const REFUSED: Denial = Denial::BadRequest(BadRequest::Path);
 
@@ -42,8 +43,7 @@ pub fn split_target(target: &str) -> Result<(&str, Option<&str>), Denial> {
     }
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let queries = |b: u8| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'<' | b'>');
-    let paths = |b: u8| stands_for_itself(b) || matches!(b, b'/' | b'%' | b';');
-    if !path.bytes().all(paths) || !query.is_none_or(|query| query.bytes().all(queries)) {
+    if !path.bytes().all(|b| PATH.has(b)) || !query.is_none_or(|query| query.bytes().all(queries)) {
         return Err(REFUSED);
     }
     Ok((path, query))
@@ -66,7 +66,7 @@ fn respell(raw: &str) -> Result<Cow<'_, str>, Denial> {
                 at += escape.text.len();
             }
             b'/' => at += 1,
-            other if stands_for_itself(*other) => at += 1,
+            other if PLAIN.has(*other) => at += 1,
             _ => return Err(REFUSED),
         }
     }
@@ -77,12 +77,11 @@ fn respell(raw: &str) -> Result<Cow<'_, str>, Denial> {
     Ok(Cow::Owned(changed))
 }
 
-/// Whether a byte is spelt as itself in a segment: `pchar` of RFC 3986 without `;` and without escapes.
-const fn stands_for_itself(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=')
-        || matches!(byte, b':' | b'@')
-}
+/// The bytes that are spelt as themselves in a segment: `pchar` of RFC 3986 without `;` and without escapes.
+static PLAIN: ByteSet = ByteSet::of(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~!$&'()*+,=:@");
+
+/// The bytes that a path may be made of before it is looked at closely.
+static PATH: ByteSet = ByteSet::of(b"/%;0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~!$&'()*+,=:@");
 
 /// The escapes of one character, `%20` or `%C3%A9`.
 struct Escape<'a> {
@@ -116,7 +115,7 @@ impl<'a> Escape<'a> {
     /// How it is spelt in the normal form, if that differs from how it was sent.
     fn better_spelling(&self) -> Option<Cow<'static, str>> {
         match u8::try_from(self.character) {
-            Ok(byte) if stands_for_itself(byte) => Some(Cow::Owned(self.character.to_string())),
+            Ok(byte) if PLAIN.has(byte) => Some(Cow::Owned(self.character.to_string())),
             Ok(_) | Err(_) => {
                 self.text.bytes().any(|b| b.is_ascii_lowercase()).then(|| Cow::Owned(self.text.to_ascii_uppercase()))
             }
