@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_session_lives_for_its_idle_time_after_the_last_use_and_not_at_its_end() {
-        let activity = Activity::new(Duration::from_secs(300), Timestamp::from_secs(1_000));
+        let activity = Activity::new(Duration::from_mins(5), Timestamp::from_secs(1_000));
         assert!(!activity.is_over(Timestamp::from_millis(1_299_999)));
         assert!(activity.is_over(Timestamp::from_secs(1_300)));
         activity.note(Timestamp::from_secs(1_290));
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_use_that_is_told_late_does_not_turn_the_clock_back() {
-        let activity = Activity::new(Duration::from_secs(300), Timestamp::from_secs(1_000));
+        let activity = Activity::new(Duration::from_mins(5), Timestamp::from_secs(1_000));
         activity.note(Timestamp::from_secs(900));
         assert_eq!(activity.last(), Timestamp::from_secs(1_000));
     }

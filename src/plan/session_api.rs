@@ -20,6 +20,8 @@ pub struct SessionApi {
     pub absolute: Duration,
     /// How a token is stepped up, and factors are enrolled.
     pub challenges: ChallengeLimits,
+    /// Logins from one source in a minute; one more, and the source pauses for a minute.
+    pub logins_per_source: u32,
     /// How long a new password is good; `None` for ever.
     pub password_life: Option<Duration>,
     /// The key under which push carriers sign what a device answered; without one nothing can be pushed.

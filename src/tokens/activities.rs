@@ -85,7 +85,7 @@ impl TokenService {
 mod tests {
     use super::*;
 
-    const IDLE: Duration = Duration::from_secs(300);
+    const IDLE: Duration = Duration::from_mins(5);
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(seconds)

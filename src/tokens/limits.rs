@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::model::{Denial, SourceKey, Tick};
 use crate::rules::window::{Passage, Window, WindowRule};
 use crate::tokens::guard::Subject;
+use crate::tokens::keyring::Mac;
 
 /// The callers of one table that are remembered. To push one out takes as many others, each from a source or with a name of
 /// its own, within the length of a pause.
@@ -23,6 +24,8 @@ pub(crate) enum Operation {
     Confirm,
     /// Refresh tokens.
     Refresh,
+    /// Logins, whoever's they are.
+    LogIn,
 }
 
 /// The windows of everybody.
@@ -74,6 +77,22 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// Counts an attempt of a source, whomever it names.
+    ///
+    /// # Errors
+    /// `LimitReached` with what is left of the pause.
+    pub(crate) fn charge_source(
+        &self,
+        rule: &WindowRule,
+        operation: Operation,
+        source: SourceKey,
+        now: Tick,
+    ) -> Result<(), Denial> {
+        self.charge(rule, operation, Subject { key: Mac([0; 32]), account: None }, source, now)
+    }
+}
+
 impl Table {
     fn window(&mut self, caller: Caller, rule: &WindowRule, now: Tick) -> &mut Window {
         if !self.windows.contains_key(&caller) {
@@ -106,7 +125,6 @@ mod tests {
     use super::*;
     use crate::model::Source;
     use crate::tokens::account::AccountId;
-    use crate::tokens::keyring::Mac;
 
     const RULE: fn() -> WindowRule = || WindowRule::new(2, Duration::from_mins(1), Duration::from_mins(10));
 

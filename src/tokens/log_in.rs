@@ -1,10 +1,12 @@
 //! Logging in: e-mail address and password for a session, and what an expired password gives instead.
 
-use crate::model::{Secret, TokenKind};
+use crate::model::{Secret, Source, TokenKind};
 use crate::rules::lockout::Ending;
+use crate::rules::window::WindowRule;
 use crate::tokens::account::{AccountId, AccountStatus};
 use crate::tokens::identifier::{EmailAddress, Identifier};
 use crate::tokens::identity::IdentityToken;
+use crate::tokens::limits::Operation;
 use crate::tokens::mint::Minted;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Authentication, SessionRule};
@@ -20,6 +22,8 @@ pub struct LogIn<'a> {
     pub email: &'a EmailAddress,
     /// The password.
     pub password: &'a Secret,
+    /// From where.
+    pub source: Source,
 }
 
 /// What a right password gives.
@@ -32,12 +36,17 @@ pub enum LoggedIn {
 }
 
 impl TokenService {
-    /// Logs an account in. Whatever is wrong, the way through here is the same as for a wrong password.
+    /// Logs an account in, if there have not been too many logins from its source; a lock speaks before that. Whatever is wrong, the way through here is the same as for a wrong password.
     ///
     /// # Errors
     /// `ProofWrong`; `Locked`, `LimitReached`, `Overloaded`, `StoreUnavailable`.
-    pub async fn log_in(&self, rule: &SessionRule, request: LogIn<'_>) -> Result<LoggedIn, Refusal> {
-        let tried = self.try_password(Identifier::Email(request.email), request.password).await?;
+    pub async fn log_in(&self, rule: &SessionRule, limit: &WindowRule, request: LogIn<'_>) -> Result<LoggedIn, Refusal> {
+        let identifier = Identifier::Email(request.email);
+        let account = self.store.enrolled(identifier).await?;
+        let subject = self.subject(account.as_ref(), identifier);
+        self.guard.check(subject, self.now())?;
+        self.limits.charge_source(limit, Operation::LogIn, request.source.key(), self.now().tick)?;
+        let tried = self.try_password_of(subject, account, request.password).await?;
         let now = self.now().wall;
         let usable = tried.proven.as_ref().filter(|account| account.status == AccountStatus::Active);
         let expired = usable.is_some_and(|account| account.password_expires.is_some_and(|end| end <= now));

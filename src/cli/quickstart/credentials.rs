@@ -40,6 +40,7 @@ pub(super) struct Enrolment<'c> {
     pub(super) password: &'c str,
     pub(super) email_factor: EmailFactor,
     pub(super) state: State,
+    pub(super) email_factor: EmailFactor,
 }
 
 /// In which state an account is shown.

@@ -116,7 +116,7 @@ async fn fill(service: &TokenService, credentials: &mut Credentials) -> Result<(
         }
     }
     let key = service.add_api_key("quickstart-program").await.map_err(|error| failed(&error))?;
-    credentials.session_api_key = key.expose().to_owned();
+    key.expose().clone_into(&mut credentials.session_api_key);
     let uris: Box<[Box<str>]> = Box::new([REDIRECT_URI.into()]);
     let client = NewClient { id: credentials.oauth_client_id.as_str().into(), rights: rights(false), redirect_uris: uris };
     credentials.oauth_client_secret = add_client(service, client).await?;

@@ -19,6 +19,7 @@ pub(crate) struct SessionApi {
     pub(crate) code_tries: At<u32>,
     pub(crate) resend_interval: At<Duration>,
     pub(crate) challenges_per_account: At<u32>,
+    pub(crate) logins_per_source: At<u32>,
     pub(crate) password_life: Option<At<Duration>>,
     pub(crate) callback_secret: Option<At<SecretReference>>,
 }
@@ -47,6 +48,12 @@ impl SessionApi {
                 Whole(1..=1000),
                 10,
                 "Codes, and pushes, on one channel of an account within 10 minutes.",
+            ),
+            logins_per_source: t.or(
+                "logins_per_source",
+                Whole(1..=100_000),
+                10,
+                "Logins from one source in a minute; one more, and the source pauses for a minute.",
             ),
             password_life: t.optional(
                 "password_life",

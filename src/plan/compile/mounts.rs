@@ -80,6 +80,7 @@ impl Workshop<'_> {
                 resend_interval: from.resend_interval.value,
                 per_account: from.challenges_per_account.value,
             },
+            logins_per_source: from.logins_per_source.value,
             password_life: from.password_life.as_ref().map(|life| life.value),
             // A secret that cannot be had is in the report, so no plan comes of it.
             callback_secret: from.callback_secret.as_ref().and_then(|secret| self.secret(secret)),

@@ -331,6 +331,7 @@ fn the_lives_and_limits_of_the_session_api_reach_their_places() {
         code_tries = 3
         resend_interval = "4s"
         challenges_per_account = 5
+        logins_per_source = 6
         password_life = "90d"
         callback_secret = { file = "/run/secret" }
         "#,
@@ -341,8 +342,9 @@ fn the_lives_and_limits_of_the_session_api_reach_their_places() {
     assert_eq!((&*api.prefix, api.idle, api.absolute), ("/sessions", minutes(1), minutes(60)));
     let limits = api.challenges;
     assert_eq!((limits.ttl, limits.tries, limits.resend_interval, limits.per_account), (minutes(2), 3, seconds(4), 5));
+    assert_eq!(api.logins_per_source, 6);
     assert_eq!(api.password_life, Some(minutes(90 * 24 * 60)));
-    assert_eq!(api.callback_secret.as_ref().map(|secret| secret.expose()), Some("hush"));
+    assert_eq!(api.callback_secret.as_ref().map(crate::model::Secret::expose), Some("hush"));
     assert_eq!(&*route_of(&plan, "/sessions/logout", &Method::POST).name, "session.log_out");
 }
 

@@ -9,9 +9,11 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::handler::Handler;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method};
@@ -19,8 +21,9 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
 use serde::Serialize;
 
-use crate::model::{Denial, Secret};
+use crate::model::{Denial, Secret, Source};
 use crate::plan::{Caller, SessionApi, SessionOperation};
+use crate::rules::window::WindowRule;
 use crate::token_api::reading::{self, Object};
 use crate::token_api::session::body::{Inspection, identity_to_act_as};
 use crate::token_api::session::words::{IdentityIdBody, InSession, TokenBody, done, kind_word, success};
@@ -34,6 +37,7 @@ pub(crate) struct SessionSkin {
     service: Arc<TokenService>,
     api: SessionApi,
     rule: SessionRule,
+    logins: WindowRule,
     callback: Option<CallbackKey>,
 }
 
@@ -44,7 +48,9 @@ type Answer = Result<Response, InSession>;
 pub(crate) fn mounts(service: Arc<TokenService>, api: &SessionApi) -> Vec<(String, MethodRouter)> {
     let rule = SessionRule::session(api);
     let callback = api.callback_secret.as_ref().map(CallbackKey::new);
-    let skin = Arc::new(SessionSkin { service, api: api.clone(), rule, callback });
+    let minute = Duration::from_mins(1);
+    let logins = WindowRule::new(api.logins_per_source, minute, minute);
+    let skin = Arc::new(SessionSkin { service, api: api.clone(), rule, logins, callback });
     let operations = SessionOperation::ALL.into_iter().map(|operation| {
         let path = format!("{}{}", api.prefix, operation.terms().path);
         (path, handler(operation).with_state(Arc::clone(&skin)))
@@ -105,16 +111,19 @@ impl SessionSkin {
 }
 
 /// `POST /login_with_password`.
-async fn log_in(State(skin): Skin, request: Request) -> Answer {
+async fn log_in(State(skin): Skin, from: Option<Extension<Source>>, request: Request) -> Answer {
+    let source = from.map_or(Source::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), |Extension(source)| source);
     let program = skin.program(request.headers()).await?;
     let input = reading::json(request).await?;
     let mut form = Inspection::of(&input);
     let (email, password) = (form.email("email"), form.password("password.value"));
     let (email, password) = form.complete(email.zip(password))?;
-    let request = LogIn { program: &program, email: &email, password: &password };
-    match skin.service.log_in(&skin.rule, request).await? {
-        LoggedIn::Open(opened) => Ok(success(&TokenBody::of(&opened, Some("AUTH")))),
-        LoggedIn::PasswordExpired(token) => Err(InSession::PasswordExpired(token)),
+    let request = LogIn { program: &program, email: &email, password: &password, source };
+    match skin.service.log_in(&skin.rule, &skin.logins, request).await {
+        Ok(LoggedIn::Open(opened)) => Ok(success(&TokenBody::of(&opened, Some("AUTH")))),
+        Ok(LoggedIn::PasswordExpired(token)) => Err(InSession::PasswordExpired(token)),
+        Err(Refusal::Denied(Denial::LimitReached(wait))) => Err(InSession::TooMany(wait, skin.api.logins_per_source)),
+        Err(refusal) => Err(refusal.into()),
     }
 }
 

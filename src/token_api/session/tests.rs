@@ -242,6 +242,27 @@ async fn five_failures_lock_for_half_an_hour_and_nobody_can_tell_whether_the_acc
 }
 
 #[tokio::test]
+async fn a_source_with_too_many_logins_pauses_for_a_minute_and_a_lock_speaks_before_that() {
+    let mut plan = settings();
+    plan.session.as_mut().unwrap().logins_per_source = 7;
+    let program = Program::with(plan).await;
+    for _ in 0..5 {
+        program.log_in_as(EMAIL, "wrong").await.is(403, WRONG);
+    }
+    for _ in 0..10 {
+        assert_eq!(program.log_in_as(EMAIL, PASSWORD).await.status, StatusCode::LOCKED);
+    }
+    for _ in 0..2 {
+        program.log_in_as("nobody@example.com", "wrong").await.is(403, WRONG);
+    }
+    let answer = program.log_in_as("somebody@example.com", "wrong").await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "60"));
+    assert_eq!((answer.header("x-ratelimit-reset"), answer.header("x-ratelimit-limit")), ("60", "7, 7;w=60"));
+    program.wait(60);
+    program.log_in_as("somebody@example.com", "wrong").await.is(403, WRONG);
+}
+
+#[tokio::test]
 async fn while_an_account_is_locked_its_sessions_go_on_but_give_no_other_tokens() {
     let program = Program::new().await;
     let token = program.log_in().await;

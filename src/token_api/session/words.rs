@@ -18,6 +18,8 @@ use crate::token_api::words::{not_stored, retry_after, with};
 use crate::tokens::identity::{Identity, IdentityKind, IdentityToken, Role};
 use crate::tokens::refusal::{Conflict, Refusal};
 
+/// The limit that was exceeded, and those that are in force.
+const LIMITS: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 /// Until when a limit holds, in seconds.
 const LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
@@ -93,6 +95,8 @@ pub(crate) enum InSession {
     Invalid(Vec<InvalidField>),
     /// The password is right but has expired: a token for a new one.
     PasswordExpired(Secret),
+    /// There were too many logins for now; how long, and how many a minute there may be.
+    TooMany(Duration, u32),
     /// The token does not entitle to another.
     TokenForbidden,
     /// Who calls back has not signed what it says.
@@ -162,6 +166,11 @@ impl IntoResponse for InSession {
                     token: &'a str,
                 }
                 not_stored((StatusCode::CONFLICT, Json(Body { token: token.expose() })).into_response())
+            }
+            Self::TooMany(wait, a_minute) => {
+                let limits = HeaderValue::try_from(format!("{a_minute}, {a_minute};w=60"));
+                let answer = denied(&Denial::LimitReached(wait));
+                if let Ok(limits) = limits { with(answer, LIMITS, limits) } else { answer }
             }
             Self::TokenForbidden => say(StatusCode::FORBIDDEN, "FORBIDDEN", "The auth token is not specified or is incorrect."),
             Self::SignatureWrong => {
@@ -243,16 +252,16 @@ fn say(status: StatusCode, code: &str, message: &str) -> Response {
 
 fn invalid(message: &str, fields: &[InvalidField]) -> Response {
     #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Field<'a> {
+    struct Broken<'a> {
         params: &'a [&'static str],
-        field_name: &'static str,
+        #[serde(rename = "fieldName")]
+        field: &'static str,
         error: &'static str,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Errors<'a> {
-        invalid_fields: Vec<Field<'a>>,
+        invalid_fields: Vec<Broken<'a>>,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -260,14 +269,11 @@ fn invalid(message: &str, fields: &[InvalidField]) -> Response {
         message: &'a str,
         syntax_errors: Errors<'a>,
     }
-    let field = |invalid: &InvalidField| (invalid.field, invalid.rule.word());
-    let invalid_fields = fields
-        .iter()
-        .map(|invalid| {
-            let (field_name, error) = field(invalid);
-            Field { params: &invalid.params, field_name, error }
-        })
-        .collect();
+    let broken = |invalid| {
+        let InvalidField { field, rule, params } = invalid;
+        Broken { params, field, error: rule.word() }
+    };
+    let invalid_fields = fields.iter().map(broken).collect();
     let said = Said { message, syntax_errors: Errors { invalid_fields } };
     not_stored((StatusCode::BAD_REQUEST, Json(said)).into_response())
 }

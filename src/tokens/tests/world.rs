@@ -133,6 +133,7 @@ pub(crate) fn settings() -> plan::TokenService {
                 resend_interval: Duration::from_secs(15),
                 per_account: 10,
             },
+            logins_per_source: 100,
             password_life: None,
             callback_secret: Some(secret("shared with the carrier")),
         }),
