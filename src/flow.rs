@@ -101,6 +101,9 @@ impl Flow {
             None => None,
         };
         let permit = route.access.permit(caller, now.wall)?; //           May they, strongly enough?   401, 403
+        if let Some(principal) = permit.principal() {
+            principal.note_use(now.wall); //                              Sessions live by being used.
+        }
         let ending = ending(route, credential, &permit);
         Ok((permit, ending))
     }

@@ -38,6 +38,8 @@ pub use machine::new_password;
 
 /// How often what has expired is cleaned up.
 const CLEAN_EVERY: Duration = Duration::from_mins(1);
+/// How often it is written down when sessions were last used.
+const WRITE_USES_EVERY: Duration = Duration::from_secs(5);
 /// How long an introspection may be in the air when a cut is made; added to what cuts must be remembered for.
 const LONGEST_LOAD: Duration = Duration::from_mins(1);
 
@@ -126,7 +128,10 @@ impl Gateway {
     /// If the system cannot deliver signals.
     pub fn run(self) -> std::io::Result<()> {
         self.ready.begin();
-        self.runtime.spawn(clean_up(self.tokens, Arc::clone(&self.cuts), Arc::clone(&self.clock)));
+        self.runtime.spawn(clean_up(self.tokens.clone(), Arc::clone(&self.cuts), Arc::clone(&self.clock)));
+        if let Some(tokens) = &self.tokens {
+            self.runtime.spawn(write_uses(Arc::clone(tokens)));
+        }
         let gauges =
             Gauges { metrics: self.metrics, cuts: self.cuts, verifier: self.verifier, connections: self.workers.counter() };
         self.runtime.spawn(gauges.keep_current());
@@ -134,6 +139,11 @@ impl Gateway {
         tracing::info!(signal = told, "stopping: no new requests, those in flight go on");
         self.ready.end();
         self.workers.stop();
+        if let Some(tokens) = &self.tokens
+            && let Err(denial) = self.runtime.block_on(tokens.write_uses())
+        {
+            tracing::warn!(reason = denial.reason(), "sessions used in the last seconds may end early");
+        }
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(())
     }
@@ -205,6 +215,15 @@ async fn clean_up(tokens: Option<Arc<TokenService>>, cuts: Arc<Cuts>, clock: Arc
             && let Err(denial) = tokens.clean_up(clock.now()).await
         {
             tracing::warn!(reason = denial.reason(), "cannot clean up the token service's database");
+        }
+    }
+}
+
+async fn write_uses(tokens: Arc<TokenService>) {
+    loop {
+        tokio::time::sleep(WRITE_USES_EVERY).await;
+        if let Err(denial) = tokens.write_uses().await {
+            tracing::warn!(reason = denial.reason(), "cannot write down when sessions were last used");
         }
     }
 }

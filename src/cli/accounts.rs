@@ -7,12 +7,14 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 
 use crate::app::{new_password, open_token_service};
-use crate::cli::arguments::AccountCommand;
+use crate::cli::arguments::{AccountCommand, FactorState};
 use crate::cli::{Failure, output, run};
 use crate::model::Secret;
 use crate::tokens::TokenService;
 use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus, NewAccount};
+use crate::tokens::factor::Channel;
 use crate::tokens::identifier::{EmailAddress, PhoneNumber};
+use crate::tokens::store::EmailFactor;
 
 /// How many accounts are fetched at once for a listing.
 const PAGE: u32 = 500;
@@ -26,6 +28,9 @@ pub(super) fn account(config: &Path, command: AccountCommand) -> Result<(), Fail
             }
             AccountCommand::List => list(&service).await,
             AccountCommand::Disable { account } => disable(&service, &account).await,
+            AccountCommand::ExpirePassword { account } => expire_password(&service, &account).await,
+            AccountCommand::Enrol { account, channel } => enrol(&service, &account, &channel).await,
+            AccountCommand::EmailFactor { account, state } => email_factor(&service, &account, state).await,
         }
     })
 }
@@ -82,15 +87,51 @@ fn line(account: &Account) -> String {
 }
 
 async fn disable(service: &TokenService, wanted: &str) -> Result<(), Failure> {
-    let unknown = || Failure::Refused(format!("error: there is no account {wanted}"));
-    let id = if let Some(id) = AccountId::from_subject(wanted) {
-        id
-    } else {
-        let email = EmailAddress::parse(wanted).map_err(|error| refused(&error))?;
-        find(service, &email).await?.ok_or_else(unknown)?
-    };
+    let id = the_account(service, wanted).await?;
     let known = service.switch_account(id, AccountStatus::Disabled).await.map_err(|denial| failed(&denial.reason()))?;
-    if known { output::say(&format!("disabled account {id}; its sessions have ended")) } else { Err(unknown()) }
+    if known { output::say(&format!("disabled account {id}; its sessions have ended")) } else { Err(unknown(wanted)) }
+}
+
+async fn email_factor(service: &TokenService, wanted: &str, state: FactorState) -> Result<(), Failure> {
+    let id = the_account(service, wanted).await?;
+    let (factor, text) = match state {
+        FactorState::On => (EmailFactor::On, "is asked for a code by e-mail from now on"),
+        FactorState::Off => (EmailFactor::Off, "is not asked for a code by e-mail any more"),
+    };
+    let known = service.switch_email_factor(id, factor).await.map_err(|denial| failed(&denial.reason()))?;
+    if known { output::say(&format!("account {id} {text}")) } else { Err(unknown(wanted)) }
+}
+
+async fn expire_password(service: &TokenService, wanted: &str) -> Result<(), Failure> {
+    let id = the_account(service, wanted).await?;
+    let expired = service.expire_password(id).await.map_err(|denial| failed(&denial.reason()))?;
+    if expired {
+        output::say(&format!("the password of account {id} has expired"))
+    } else {
+        Err(refused(&format!("account {wanted} has no password")))
+    }
+}
+
+async fn enrol(service: &TokenService, wanted: &str, channel: &str) -> Result<(), Failure> {
+    let channel = Channel::named(channel).ok_or_else(|| refused(&format!("there is no channel {channel}")))?;
+    let id = the_account(service, wanted).await?;
+    let enrolled = service.enrol_channel(id, channel).await.map_err(|denial| failed(&denial.reason()))?;
+    let state = if enrolled { "enrolled" } else { "was enrolled before" };
+    output::say(&format!("{} {state} for account {id}", channel.name()))
+}
+
+fn unknown(wanted: &str) -> Failure {
+    refused(&format!("there is no account {wanted}"))
+}
+
+/// The account of this number or e-mail address.
+async fn the_account(service: &TokenService, wanted: &str) -> Result<AccountId, Failure> {
+    if let Some(id) = AccountId::from_subject(wanted) {
+        let known = service.account(id).await.map_err(|denial| failed(&denial.reason()))?;
+        return known.map(|account| account.id).ok_or_else(|| unknown(wanted));
+    }
+    let email = EmailAddress::parse(wanted).map_err(|error| refused(&error))?;
+    find(service, &email).await?.ok_or_else(|| unknown(wanted))
 }
 
 async fn find(service: &TokenService, wanted: &EmailAddress) -> Result<Option<AccountId>, Failure> {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// An authentication reverse proxy and API gateway.
 #[derive(Debug, Parser)]
@@ -47,6 +47,22 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ClientCommand,
     },
+    /// The keys that the embedded token service signs its tokens with.
+    Keys {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// The API keys of programs that call the session API.
+    ApiKey {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: ApiKeyCommand,
+    },
     /// Print the version.
     Version,
 }
@@ -84,6 +100,53 @@ pub(super) enum AccountCommand {
     Disable {
         /// Its e-mail address or number.
         account: String,
+    },
+    /// Ask an account for a code by e-mail when it signs in to the back office API, or no longer.
+    EmailFactor {
+        /// Its e-mail address or number.
+        account: String,
+        /// Whether it is asked.
+        state: FactorState,
+    },
+    /// Let an account's password expire: its next login is good for a new one and nothing else.
+    ExpirePassword {
+        /// Its e-mail address or number.
+        account: String,
+    },
+    /// Enrol a channel for second factors without asking on it.
+    Enrol {
+        /// Its e-mail address or number.
+        account: String,
+        /// SMS, AUTHY or BIOMETRIC.
+        channel: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum FactorState {
+    On,
+    Off,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// List the keys: which is next, which signs, which are retired.
+    List,
+    /// Make the next key. It is published at once, and signs when nobody can be remembering the keys without it.
+    Rotate,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ApiKeyCommand {
+    /// Make a key and print it once. Keys of the same program are good beside each other.
+    Add {
+        /// The program's name.
+        program: String,
+    },
+    /// Revoke every key of a program.
+    Revoke {
+        /// The program's name.
+        program: String,
     },
 }
 

@@ -3,9 +3,11 @@
 //! Imports `app` (which does the work) and `config`'s reports. Deliberately absent: anything that serves a request.
 
 mod accounts;
+mod api_keys;
 mod arguments;
 mod check;
 mod clients;
+mod keys;
 mod output;
 mod quickstart;
 mod run;
@@ -53,6 +55,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Quickstart(options) => quickstart::quickstart(&options),
         Command::Account { config, command } => accounts::account(&config, command),
         Command::Client { config, command } => clients::client(&config, command),
+        Command::ApiKey { config, command } => api_keys::api_key(&config, command),
+        Command::Keys { config, command } => keys::keys(&config, command),
         Command::Version => output::say(concat!("portcullis ", env!("CARGO_PKG_VERSION"))),
     }
 }

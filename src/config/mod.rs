@@ -1,4 +1,4 @@
-//! What a person writes: the text of `gateway.toml` read into a typed [`Config`] in which every value knows its place.
+//! What a person writes: the text of `gateway.toml` read into a typed `Config` in which every value knows its place.
 //!
 //! Imports `model` only. Deliberately absent: serde derives, which stop at the first mistake; names resolved to what they
 //! name, files, the environment and the clock, which are `plan::compile`'s and `app`'s business.
@@ -18,8 +18,9 @@ pub(crate) use node::{At, Place};
 pub use report::{Colour, Finding, Report, Severity};
 pub use schema::schema;
 pub(crate) use sections::{
-    AccessRule, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers, Identity, Introspection,
-    Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Route, SecretReference, Settings, TokenService, Upstream,
+    AccessRule, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers, Identity,
+    Introspection, Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Route, SecretReference, SessionApi, Settings,
+    TokenService, TokenType, Upstream,
 };
 pub use sections::{Ends, Environment, JwtAlgorithm};
 pub(crate) use suggest::did_you_mean;

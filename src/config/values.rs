@@ -60,6 +60,9 @@ pub(crate) const ORIGIN: Url = Url(Parsed { what: "a URL", parse: parse_origin, 
 /// A path that is written out, without a pattern.
 pub(crate) const PATH: Parsed<String> = Parsed { what: "a path", parse: parse_path, show: Clone::clone };
 
+/// A path below which there are others: written out, and without a slash at its end.
+pub(crate) const PREFIX: Parsed<String> = Parsed { what: "a path", parse: parse_prefix, show: Clone::clone };
+
 /// The public base address of something; a slash at its end does not count.
 pub(crate) const BASE_URL: Parsed<String> = Parsed { what: "a URL", parse: parse_base_url, show: Clone::clone };
 
@@ -166,6 +169,13 @@ fn parse_path(text: &str) -> Result<String, String> {
         return Err(format!("`{text}` is not a plain path such as \"/v2/oauth/token\""));
     }
     Ok(text.to_owned())
+}
+
+fn parse_prefix(text: &str) -> Result<String, String> {
+    if text.ends_with('/') {
+        return Err(format!("`{text}` is not a prefix such as \"/multi\""));
+    }
+    parse_path(text)
 }
 
 fn parse_cors_origin(text: &str) -> Result<String, String> {

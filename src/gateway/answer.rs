@@ -19,6 +19,9 @@ use crate::rules::envelope::{Envelope, Field, Fields};
 /// The field that names a request in answers and towards upstreams.
 pub(super) const REQUEST_ID: (HeaderName, &str) = (HeaderName::from_static("x-request-id"), "X-Request-Id");
 
+/// The name under which contract B knows it.
+const REQUEST_REF: (HeaderName, &str) = (HeaderName::from_static("request-ref"), "request-ref");
+
 /// pingora's response header as something that can be dressed.
 struct Dressing<'h>(&'h mut ResponseHeader);
 
@@ -65,6 +68,8 @@ pub(super) struct Dress<'d> {
     pub(super) preflight: bool,
     /// The request's id.
     pub(super) request_id: &'d HeaderValue,
+    /// Whether clients of its route know that as `request-ref`.
+    pub(super) request_ref: bool,
 }
 
 impl Dress<'_> {
@@ -89,6 +94,10 @@ impl Dress<'_> {
         }
         let (name, wire) = REQUEST_ID;
         fields.set(&Field { name, wire, value: self.request_id.clone() });
+        if self.request_ref {
+            let (name, wire) = REQUEST_REF;
+            fields.set(&Field { name, wire, value: self.request_id.clone() });
+        }
     }
 }
 

@@ -53,6 +53,10 @@ pub(super) fn rewrite(
     if !forward.route.forward_authorization {
         upstream.remove_header(&AUTHORIZATION);
     }
+    if !upstream.headers.contains_key(HOST) {
+        // An HTTP/1.0 client named no host. What we send is HTTP/1.1, which needs the field even so (RFC 9112 section 3.2).
+        upstream.insert_header("Host", "")?;
+    }
     upstream.insert_header("X-Forwarded-For", forwarded.for_)?;
     upstream.insert_header("X-Forwarded-Proto", forwarded.proto)?;
     if let Some(host) = forwarded.host {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT};
-use http::{HeaderValue, StatusCode};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -73,6 +73,11 @@ impl Serving {
         static UNNAMED: HeaderValue = HeaderValue::from_static("0");
         self.names.as_ref().map_or(&UNNAMED, |names| &names.id)
     }
+
+    /// Whether its answer names it as `request-ref` too.
+    fn has_request_ref(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.request_ref)
+    }
 }
 
 /// What is to be done next, owned, so that the session is free to be written to.
@@ -116,7 +121,8 @@ impl Gateway {
         let origin = cors::origin(&session.req_header().headers).cloned();
         let envelope = self.envelope(ctx);
         keep_alive_only_if_drained_cheaply(session);
-        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id: ctx.request_id() };
+        let (request_id, request_ref) = (ctx.request_id(), ctx.has_request_ref());
+        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id, request_ref };
         answer::send(session, reply, &dress).await
     }
 
@@ -267,6 +273,9 @@ impl ProxyHttp for Gateway {
             let connection = connection.ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))?;
             connection.open_tunnel();
         }
+        if !is_framed_in_one_way(&response.headers) {
+            return Err(Error::new(ErrorType::HTTPStatus(502)));
+        }
         if !response.status.is_informational()
             && let (Some(asked), Some(set)) = (ctx.asked, self.peers_of(ctx))
         {
@@ -283,7 +292,8 @@ impl ProxyHttp for Gateway {
         self.settle(ctx, Outcome::Answered(response.status.as_u16()));
         let origin = cors::origin(&session.req_header().headers);
         let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
-        let dress = Dress { envelope, origin, preflight: false, request_id: ctx.request_id() };
+        let (request_id, request_ref) = (ctx.request_id(), ctx.has_request_ref());
+        let dress = Dress { envelope, origin, preflight: false, request_id, request_ref };
         dress.put_on(session, response);
         Ok(())
     }
@@ -307,7 +317,7 @@ impl ProxyHttp for Gateway {
         let retries = self.peers_of(ctx).map_or(0, |set| set.upstream.retries);
         let repeatable = session.req_header().method.is_idempotent()
             && ctx.received == 0
-            && session.response_written().is_none()
+            && !has_answered(session)
             && !faults::is_timeout(error.etype())
             && ctx.tries <= retries;
         let mut error = error;
@@ -325,7 +335,7 @@ impl ProxyHttp for Gateway {
         // What is left of either message is unknown, so the connection ends with this answer.
         session.set_keepalive(None);
         let mut error_code = 0;
-        if let (Some(denial), true) = (denial, session.response_written().is_none()) {
+        if let (Some(denial), false) = (denial, has_answered(session)) {
             let refusal = Refusal { route: None, denial };
             if self.refuse(session, ctx, refusal).await.is_ok() {
                 error_code = session.response_written().map_or(0, |response| response.status.as_u16());
@@ -365,6 +375,23 @@ fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
         reading::declared_length(request).is_some_and(|length| length <= CHEAP) && !request.headers.contains_key(EXPECT);
     if !(bodiless || cheap || session.downstream_session.is_body_done()) {
         session.set_keepalive(None);
+    }
+}
+
+/// Whether a final answer has begun to go down. Interim ones (RFC 9110 section 15.2) leave room for it.
+fn has_answered(session: &Session) -> bool {
+    let is_final = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+    session.response_written().is_some_and(|response| is_final(response.status))
+}
+
+/// Whether an answer tells its end as every reader understands it: pingora takes chunks for granted only where the coding is
+/// exactly `chunked`, and would pass any other on as it came.
+fn is_framed_in_one_way(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Imports nothing of ours, does no IO, reads no clock. Deliberately absent: anything that knows pingora, axum, tokio or
 //! JSON; a noun that needs one of those belongs to the rim that speaks it.
 
+mod activity;
 mod client;
 mod credential;
 mod denial;
@@ -14,6 +15,7 @@ mod secret;
 mod style;
 mod time;
 
+pub use activity::Activity;
 pub use client::{Source, SourceKey};
 pub use credential::{Credential, CredentialShape};
 pub use denial::{BadRequest, Challenge, Denial, ErrorId, Misplaced};

@@ -1,10 +1,11 @@
 //! Who a request is from, once a token service or a signature has said so.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::model::{ScopeSet, Timestamp};
+use crate::model::{Activity, ScopeSet, Timestamp};
 
 /// The place of an issuer in the plan's table of issuers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -68,6 +69,8 @@ pub struct PrincipalFacts {
     pub not_before: Option<Timestamp>,
     /// Until when it is good (`exp`); it is not good at that very instant any more.
     pub expires_at: Option<Timestamp>,
+    /// When its session was last used, if that is what it lives by.
+    pub activity: Option<Arc<Activity>>,
     /// Every other claim that routes ask about.
     pub claims: BTreeMap<Box<str>, ClaimValue>,
 }
@@ -91,6 +94,7 @@ impl PrincipalFacts {
             issued_at: None,
             not_before: None,
             expires_at: None,
+            activity: None,
             claims: BTreeMap::new(),
         }
     }
@@ -149,11 +153,19 @@ impl Principal {
         &self.identity
     }
 
-    /// Whether the token's own times allow it at `now`. `leeway` forgives clocks that differ, for JWTs only.
+    /// Notes that a request of this principal was let through, for sessions that live by being used.
+    pub fn note_use(&self, now: Timestamp) {
+        if let Some(activity) = &self.facts.activity {
+            activity.note(now);
+        }
+    }
+
+    /// Whether the token's own times, and its session's, allow it at `now`. `leeway` forgives clocks that differ, for JWTs only.
     #[must_use]
     pub fn is_current(&self, now: Timestamp, leeway: std::time::Duration) -> bool {
         self.facts.expires_at.is_none_or(|end| now < end.after(leeway))
             && self.facts.not_before.is_none_or(|start| start <= now.after(leeway))
+            && self.facts.activity.as_ref().is_none_or(|activity| !activity.is_over(now))
     }
 }
 

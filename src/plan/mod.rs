@@ -5,6 +5,7 @@
 
 pub mod compile;
 mod issuer;
+mod session_api;
 mod token_service;
 
 use std::fmt;
@@ -21,7 +22,10 @@ use crate::rules::forwarded::TrustedProxies;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
-pub use token_service::{Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService};
+pub use session_api::{Caller, ChallengeLimits, OperationTerms, SessionApi, SessionOperation};
+pub use token_service::{
+    BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
+};
 
 /// The compiled configuration.
 #[derive(Debug)]
@@ -138,6 +142,8 @@ pub struct Route {
     pub forward_authorization: bool,
     /// The identity headers it sets.
     pub identity: Arc<IdentityNames>,
+    /// Whether its answers name the request as `request-ref` too (contract section 2), besides `X-Request-Id`.
+    pub request_ref: bool,
     /// What a request that this route lets through ends, as soon as its answer may be a success.
     pub ends: Option<Ends>,
 }

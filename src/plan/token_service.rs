@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::IssuerId;
+use crate::plan::SessionApi;
 
 /// The embedded token service.
 #[derive(Debug)]
@@ -18,6 +19,12 @@ pub struct TokenService {
     pub public_url: Box<str>,
     /// Where API A is mounted, if it is.
     pub oauth: Option<OAuthApi>,
+    /// Where API B is mounted, if it is.
+    pub session: Option<SessionApi>,
+    /// Where API C is mounted, if it is.
+    pub back_office: Option<BackOfficeApi>,
+    /// How long others may remember the keys that tokens are signed with; a new key signs only after that.
+    pub keys_published_for: Duration,
     /// How passwords are hashed.
     pub hashing: Hashing,
     /// Consecutive failures after which an account is locked, and for how long (contract section 8).
@@ -68,6 +75,72 @@ pub struct OAuthPaths {
     pub account: Box<str>,
     /// The caller's account, as a list.
     pub accounts: Box<str>,
+}
+
+/// API C: its mounts, its lifetimes and its limits (contract section 3).
+#[derive(Clone, Debug)]
+pub struct BackOfficeApi {
+    /// For whom its access tokens are (`aud`).
+    pub audience: Box<str>,
+    /// The type that its access tokens name (`typ`).
+    pub token_type: TokenType,
+    /// Life of an access token.
+    pub access_ttl: Duration,
+    /// Life of a refresh token without use.
+    pub refresh_idle: Duration,
+    /// Life of a session whatever its use.
+    pub refresh_absolute: Duration,
+    /// Within this time a retried refresh gets the same pair; 0 to 30 s.
+    pub refresh_grace: Duration,
+    /// How long the old access token lives on after a refresh; 0 to 60 s.
+    pub superseded_access: Duration,
+    /// Life of a code that is sent by e-mail, and of the token it is answered with; at most 10 min.
+    pub code_ttl: Duration,
+    /// Wrong tries after which a code is void.
+    pub code_tries: u32,
+    /// Codes for one account within 10 minutes.
+    pub codes_per_account: u32,
+    /// How often its operations may be tried.
+    pub limits: BackOfficeLimits,
+    /// Where its operations are mounted.
+    pub paths: BackOfficePaths,
+}
+
+/// The type of a signed token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenType {
+    /// `JWT`, as the contract shows it.
+    Jwt,
+    /// `at+jwt` (RFC 9068 section 2.1).
+    AccessToken,
+}
+
+/// How often an operation may be tried by one account from one source, right or wrong. Each is counted for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BackOfficeLimits {
+    /// Sign-ins within the window.
+    pub sign_in: u32,
+    /// Confirmations within the window.
+    pub confirm: u32,
+    /// Refreshes within the window.
+    pub refresh: u32,
+    /// The window; it slides.
+    pub window: Duration,
+    /// The pause for whoever tries more.
+    pub block: Duration,
+}
+
+/// The paths of API C, each the plain path of one route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackOfficePaths {
+    /// E-mail address and password for tokens, or for a second factor to be asked for.
+    pub sign_in: Box<str>,
+    /// The second factor for tokens.
+    pub confirm: Box<str>,
+    /// A refresh token for new tokens.
+    pub refresh: Box<str>,
+    /// Ends the session.
+    pub sign_out: Box<str>,
 }
 
 /// How passwords are hashed (argon2id, RFC 9106).

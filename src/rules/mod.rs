@@ -15,3 +15,4 @@ pub mod identity;
 pub mod lockout;
 pub mod path;
 pub mod routing;
+pub mod window;

@@ -1,17 +1,20 @@
 //! The token service's HTTP: one skin per API, and the standard endpoints. Request in, domain step, words out.
 //!
-//! Imports `model`, `plan` and `tokens`; names no proxy. Deliberately absent: decisions, and headers that every response of
+//! Imports `model`, `plan`, `reply` and `tokens`; names no proxy. Deliberately absent: decisions, and headers that every response of
 //! the gateway carries. The router never listens by itself: it stands behind the gateway's routes, limits and locks.
 
+mod back_office;
 mod client;
 mod oauth;
 mod reading;
+mod session;
 mod standard;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -26,6 +29,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceExt, service_fn};
 
 use crate::plan;
+use crate::token_api::back_office::BackOfficeSkin;
 use crate::token_api::oauth::OAuthSkin;
 use crate::token_api::standard::StandardSkin;
 use crate::tokens::TokenService;
@@ -51,7 +55,7 @@ pub enum Unmountable {
     Twice(Box<str>),
 }
 
-/// The router over a token service: API A if it is configured, and the standard endpoints.
+/// The router over a token service: the APIs that are configured, and the standard endpoints.
 ///
 /// Operations on the caller's own account expect an `Arc<Principal>` in the request's extensions, put there by the gateway
 /// once it has verified the token; without one they answer 401.
@@ -60,13 +64,13 @@ pub enum Unmountable {
 /// [`Unmountable`].
 pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Result<Router, Unmountable> {
     let standard = Arc::new(StandardSkin::new(Arc::clone(&service), settings));
-    let mut mounts: Vec<(&str, MethodRouter)> = vec![
-        (INTROSPECT, post(standard::introspect).with_state(Arc::clone(&standard))),
-        (METADATA, get(standard::metadata).with_state(standard)),
-        (JWKS, get(standard::keys)),
+    let mut mounts: Vec<(Cow<'_, str>, MethodRouter)> = vec![
+        (INTROSPECT.into(), post(standard::introspect).with_state(Arc::clone(&standard))),
+        (METADATA.into(), get(standard::metadata).with_state(Arc::clone(&standard))),
+        (JWKS.into(), get(standard::keys).with_state(standard)),
     ];
     if let Some(api) = &settings.oauth {
-        let skin = Arc::new(OAuthSkin::new(service, api));
+        let skin = Arc::new(OAuthSkin::new(Arc::clone(&service), api));
         let operations: [(&str, MethodRouter<Arc<OAuthSkin>>); 7] = [
             (&api.paths.password, post(oauth::sign_in)),
             (&api.paths.request_code, post(oauth::request_code)),
@@ -76,7 +80,25 @@ pub fn router(service: Arc<TokenService>, settings: &plan::TokenService) -> Resu
             (&api.paths.account, get(oauth::account)),
             (&api.paths.accounts, get(oauth::accounts)),
         ];
-        mounts.extend(operations.map(|(path, operation)| (path, operation.with_state(Arc::clone(&skin)))));
+        for (path, operation) in operations {
+            mounts.push((plain(path)?.into(), operation.with_state(Arc::clone(&skin))));
+        }
+    }
+    if let Some(api) = &settings.session {
+        plain(&api.prefix)?;
+        mounts.extend(session::mounts(Arc::clone(&service), api).into_iter().map(|(path, operation)| (path.into(), operation)));
+    }
+    if let Some(api) = &settings.back_office {
+        let skin = Arc::new(BackOfficeSkin::new(service, api));
+        let operations: [(&str, MethodRouter<Arc<BackOfficeSkin>>); 4] = [
+            (&api.paths.sign_in, post(back_office::sign_in)),
+            (&api.paths.confirm, post(back_office::confirm)),
+            (&api.paths.refresh, post(back_office::refresh)),
+            (&api.paths.sign_out, post(back_office::sign_out)),
+        ];
+        for (path, operation) in operations {
+            mounts.push((plain(path)?.into(), operation.with_state(Arc::clone(&skin))));
+        }
     }
     let router = mount(mounts)?;
     let nowhere = || async { words::api_error(StatusCode::NOT_FOUND, "NotFound", "There is nothing here.") };
@@ -100,20 +122,23 @@ pub fn in_process(router: Router) -> InProcess {
 }
 
 /// The router panics on what it cannot mount, so that is found out before.
-fn mount(mounts: Vec<(&str, MethodRouter)>) -> Result<Router, Unmountable> {
+fn mount(mounts: Vec<(Cow<'_, str>, MethodRouter)>) -> Result<Router, Unmountable> {
     let mut router = Router::new();
-    let mut taken: Vec<&str> = Vec::new();
+    let mut taken: Vec<Cow<'_, str>> = Vec::new();
     for (path, operation) in mounts {
-        if !path.starts_with('/') || path.contains(['{', '}', '*']) || path.contains("/:") {
-            return Err(Unmountable::Path(path.into()));
-        }
         if taken.contains(&path) {
             return Err(Unmountable::Twice(path.into()));
         }
+        router = router.route(&path, operation);
         taken.push(path);
-        router = router.route(path, operation);
     }
     Ok(router)
+}
+
+/// A path of the configuration, at which something can be mounted.
+fn plain(path: &str) -> Result<&str, Unmountable> {
+    let plain = path.starts_with('/') && !path.contains(['{', '}', '*']) && !path.contains("/:");
+    if plain { Ok(path) } else { Err(Unmountable::Path(path.into())) }
 }
 
 /// A step that has begun is finished, whether or not its caller waits for the answer: otherwise hanging up at the right

@@ -7,6 +7,7 @@ use std::fmt;
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -18,6 +19,9 @@ use crate::token_api::words::Complaint;
 
 /// The largest body, in bytes.
 const BODY_MAX: usize = 16 * 1024;
+
+/// The type of forms.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The most parameters of a form: several times what any operation has, and few enough to compare each with each.
 const PARAMETERS_MAX: usize = 64;
@@ -71,6 +75,26 @@ impl Object {
         self.0.get(name)?.as_str()
     }
 
+    /// The member at this path, its names joined by full stops; null counts as absent.
+    pub(crate) fn at(&self, path: &str) -> Option<&Value> {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let outer = self.0.get(first);
+        let found = match rest {
+            None => outer,
+            Some(rest) => rest.split('.').fold(outer, |value, name| value?.as_object()?.get(name)),
+        };
+        found.filter(|value| !value.is_null())
+    }
+
+    /// Reads a JSON object.
+    pub(crate) fn parse(text: &str) -> Result<Self, Unreadable> {
+        let Single(value) = serde_json::from_str(text).map_err(|_| Unreadable::Malformed)?;
+        match value {
+            Value::Object(members) => Ok(Self(members)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(Unreadable::Malformed),
+        }
+    }
+
     /// Whether there is a member of this name, whatever it is.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
@@ -85,18 +109,32 @@ impl fmt::Debug for Object {
 
 /// Reads a form.
 pub(crate) async fn form(request: Request) -> Result<(Parts, Form), Unreadable> {
-    let (parts, text) = body(request, "application/x-www-form-urlencoded").await?;
+    let (parts, text) = body(request, &[FORM]).await?;
     Ok((parts, Form::parse(&text)?))
 }
 
 /// Reads a JSON object.
 pub(crate) async fn json(request: Request) -> Result<Object, Unreadable> {
-    let (_, text) = body(request, "application/json").await?;
-    let Single(value) = serde_json::from_str(&text).map_err(|_| Unreadable::Malformed)?;
-    match value {
-        Value::Object(members) => Ok(Object(members)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(Unreadable::Malformed),
+    Object::parse(&json_text(request).await?.1)
+}
+
+/// The text of a JSON body, to be parsed once whoever sent it is known.
+pub(crate) async fn json_text(request: Request) -> Result<(Parts, String), Unreadable> {
+    body(request, &["application/json"]).await
+}
+
+/// Reads a JSON object that may come without a type, or under that of a form: tools that send JSON without being told so label
+/// it as one. Safe only where no cookie is looked at, because a page of another origin can send such a body unasked.
+pub(crate) async fn json_however_labelled(request: Request) -> Result<Object, Unreadable> {
+    let labelled = request.headers().contains_key(CONTENT_TYPE);
+    let types: &[&str] = if labelled { &["application/json", FORM] } else { &[] };
+    let is_form = is_of_type(request.headers(), &[FORM]);
+    let (_, text) = body(request, types).await?;
+    // Under any other label than its own it must at least look like one.
+    if (!labelled || is_form) && !text.starts_with('{') {
+        return Err(if text.is_empty() { Unreadable::Malformed } else { Unreadable::MediaType });
     }
+    Object::parse(&text)
 }
 
 /// Decodes a form's name or value, once. Bad escapes and anything but UTF-8 are refused: the lenient reader and the strict
@@ -118,9 +156,10 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-async fn body(request: Request, media_type: &str) -> Result<(Parts, String), Unreadable> {
+/// The body, if it is of one of these types; without any, of a request that names none.
+async fn body(request: Request, types: &[&str]) -> Result<(Parts, String), Unreadable> {
     let (parts, body) = request.into_parts();
-    if parts.headers.contains_key(CONTENT_ENCODING) || !is_of_type(&parts, media_type) {
+    if parts.headers.contains_key(CONTENT_ENCODING) || !(types.is_empty() || is_of_type(&parts.headers, types)) {
         return Err(Unreadable::MediaType);
     }
     let bytes = collect(body).await?;
@@ -136,13 +175,13 @@ async fn collect(body: Body) -> Result<axum::body::Bytes, Unreadable> {
     }
 }
 
-/// Whether there is one Content-Type, of this type, with no charset but UTF-8.
-fn is_of_type(parts: &Parts, media_type: &str) -> bool {
-    let mut types = parts.headers.get_all(CONTENT_TYPE).iter();
+/// Whether there is one Content-Type, one of these, with no charset but UTF-8.
+fn is_of_type(headers: &HeaderMap, wanted: &[&str]) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(only), None) = (types.next(), types.next()) else { return false };
     let Ok(only) = only.to_str() else { return false };
     let mut segments = only.split(';').map(str::trim);
-    let fits = segments.next().is_some_and(|essence| essence.eq_ignore_ascii_case(media_type));
+    let fits = segments.next().is_some_and(|essence| wanted.iter().any(|media_type| essence.eq_ignore_ascii_case(media_type)));
     fits && segments.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
             value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")

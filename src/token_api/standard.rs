@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Json, Response};
 use serde::Serialize;
 
 use crate::model::{PrincipalFacts, Timestamp, TokenKind};
 use crate::plan;
-use crate::token_api::words::InOAuth;
+use crate::token_api::words::{InJson, InOAuth};
 use crate::token_api::{INTROSPECT, JWKS, client, reading, words};
-use crate::tokens::TokenService;
 use crate::tokens::refusal::Refusal;
+use crate::tokens::{PublicKey, TokenService};
 
 /// The standard endpoints over a token service.
 #[derive(Debug)]
@@ -137,11 +139,14 @@ impl Metadata {
     }
 }
 
-/// `GET /.well-known/jwks.json` (RFC 7517 section 5). No API signs its tokens yet, so there is no key to publish.
-pub(crate) async fn keys() -> Response {
+/// `GET /.well-known/jwks.json` (RFC 7517 section 5): the keys that tokens are signed with, and those that are next.
+pub(crate) async fn keys(State(skin): Skin) -> Result<Response, InJson> {
     #[derive(Serialize)]
     struct KeySet {
-        keys: [(); 0],
+        keys: Vec<PublicKey>,
     }
-    Json(KeySet { keys: [] }).into_response()
+    let published = skin.service.published_keys().await?;
+    let remembered = HeaderValue::from_str(&format!("public, max-age={}", published.max_age.as_secs()));
+    let remembered = remembered.unwrap_or(HeaderValue::from_static("no-cache"));
+    Ok(words::with(Json(KeySet { keys: published.keys }).into_response(), CACHE_CONTROL, remembered))
 }

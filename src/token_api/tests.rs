@@ -36,59 +36,66 @@ const OLD_APP_VERSION: &str = concat!(
     r#""errorCode":"OldAppVersion"}"#
 );
 
-struct Api {
-    world: World,
-    service: InProcess,
+pub(crate) struct Api {
+    pub(crate) world: World,
+    pub(crate) service: InProcess,
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    fn member(&self, name: &str) -> String {
+    pub(crate) fn member(&self, name: &str) -> String {
         self.json()[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", self.text)).to_owned()
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
     #[track_caller]
-    fn is(&self, status: u16, text: &str) {
+    pub(crate) fn is(&self, status: u16, text: &str) {
         assert_eq!((self.status.as_u16(), self.text.as_str()), (status, text));
         assert_eq!(self.header("cache-control"), "no-store");
     }
 
     #[track_caller]
-    fn has(&self, status: u16, member: &str, value: &str) {
+    pub(crate) fn has(&self, status: u16, member: &str, value: &str) {
         assert_eq!((self.status.as_u16(), self.json()[member].as_str()), (status, Some(value)), "{}", self.text);
     }
 }
 
 impl Api {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::over(World::new().await)
     }
 
-    fn over(world: World) -> Self {
+    pub(crate) fn over(world: World) -> Self {
         let service = in_process(router(Arc::clone(&world.service), &world.plan).unwrap());
         Self { world, service }
     }
 
-    async fn send(&self, request: Request<Bytes>) -> Answer {
+    /// Stops the service and starts another on the same files.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { world, service } = self;
+        drop(service);
+        Self::over(world.restart().await)
+    }
+
+    pub(crate) async fn send(&self, request: Request<Bytes>) -> Answer {
         let answer = self.service.clone().oneshot(request).await.unwrap();
         let (head, body) = answer.into_parts();
         Answer { status: head.status, headers: head.headers, text: String::from_utf8(body.to_vec()).unwrap() }
     }
 
-    async fn json(&self, path: &str, body: &Value) -> Answer {
+    pub(super) async fn json(&self, path: &str, body: &Value) -> Answer {
         self.post(path, "application/json", &body.to_string()).await
     }
 
@@ -96,7 +103,7 @@ impl Api {
         self.post(path, "application/x-www-form-urlencoded", &encode(fields)).await
     }
 
-    async fn post(&self, path: &str, media_type: &str, body: &str) -> Answer {
+    pub(super) async fn post(&self, path: &str, media_type: &str, body: &str) -> Answer {
         let request = Request::post(path).header("content-type", media_type);
         self.send(request.body(Bytes::copy_from_slice(body.as_bytes())).unwrap()).await
     }
@@ -138,7 +145,7 @@ impl Api {
         fields.iter().copied().chain(client).collect()
     }
 
-    async fn tokens(&self) -> (String, String) {
+    pub(super) async fn tokens(&self) -> (String, String) {
         let answer = self.redeem(&self.sign_in().await.member("code")).await;
         (answer.member("access_token"), answer.member("refresh_token"))
     }
@@ -150,7 +157,7 @@ fn encode(fields: &[(&str, &str)]) -> String {
 }
 
 #[track_caller]
-fn is_uuid_v4(text: &str) {
+pub(super) fn is_uuid_v4(text: &str) {
     let uuid = uuid::Uuid::try_parse(text).unwrap();
     assert_eq!((uuid.get_version_num(), text), (4, uuid.hyphenated().to_string().as_str()));
 }
@@ -186,7 +193,7 @@ async fn signing_in_gives_a_code_and_the_code_gives_tokens_key_by_key() {
     assert_eq!(HashSet::from([&access, &refresh, &newer_access, &newer_refresh]).len(), 4, "both tokens are new");
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 async fn wrong_password(api: &Api, proof: &str) -> Answer {
     let mut body = api.sign_in_body(proof);

@@ -151,7 +151,12 @@ impl IntoResponse for InJson {
                 | Refusal::ClientNotAllowed
                 | Refusal::ProofWrong
                 | Refusal::CodeInvalid
-                | Refusal::RefreshInvalid,
+                | Refusal::RefreshInvalid
+                | Refusal::KeyUnknown
+                | Refusal::TokenInvalid
+                | Refusal::TokenKind
+                | Refusal::IdentityForeign
+                | Refusal::Conflict(_),
             ) => not_authenticated(),
             Complaint::Refused(Refusal::Denied(denial)) => denied(&denial),
         }
@@ -176,7 +181,14 @@ impl IntoResponse for InOAuth {
                 let message = "This functionality is not supported. Please update the app to the latest version.";
                 api_error(bad, "OldAppVersion", message)
             }
-            Complaint::NotAuthenticated => not_authenticated(),
+            Complaint::NotAuthenticated
+            | Complaint::Refused(
+                Refusal::KeyUnknown
+                | Refusal::TokenInvalid
+                | Refusal::TokenKind
+                | Refusal::IdentityForeign
+                | Refusal::Conflict(_),
+            ) => not_authenticated(),
             Complaint::Refused(Refusal::ClientUnknown) => {
                 let answer = oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", "InvalidClient");
                 with(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"portcullis\", charset=\"UTF-8\""))
@@ -234,17 +246,17 @@ pub(crate) fn internal() -> Response {
 }
 
 /// Whole seconds, rounded up: who comes back then is not too early.
-fn retry_after(answer: Response, wait: Duration) -> Response {
+pub(crate) fn retry_after(answer: Response, wait: Duration) -> Response {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     with(answer, RETRY_AFTER, seconds.max(1).into())
 }
 
-fn not_stored(answer: Response) -> Response {
+pub(crate) fn not_stored(answer: Response) -> Response {
     let answer = with(answer, CACHE_CONTROL, HeaderValue::from_static("no-store"));
     with(answer, PRAGMA, HeaderValue::from_static("no-cache"))
 }
 
-fn with(mut answer: Response, name: axum::http::HeaderName, value: HeaderValue) -> Response {
+pub(crate) fn with(mut answer: Response, name: axum::http::HeaderName, value: HeaderValue) -> Response {
     answer.headers_mut().insert(name, value);
     answer
 }

@@ -5,7 +5,7 @@ use crate::store::cuts::Reach;
 use crate::tokens::account::{Account, AccountId, AccountStatus, NewAccount};
 use crate::tokens::client::{Client, ClientRight, NewClient};
 use crate::tokens::refusal::Refusal;
-use crate::tokens::store::{AccountRow, Taken};
+use crate::tokens::store::{AccountRow, EmailFactor, Taken};
 use crate::tokens::{TokenService, mint};
 
 /// An account was not made.
@@ -113,6 +113,14 @@ impl TokenService {
             self.cut(Reach::Subject(id.to_string().into()));
         }
         Ok(known)
+    }
+
+    /// Switches the second factor by e-mail of an account. False if there is none. Sessions that exist go on.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`.
+    pub async fn switch_email_factor(&self, id: AccountId, factor: EmailFactor) -> Result<bool, Denial> {
+        Ok(self.store.switch_email_factor(id, factor, self.now().wall).await?)
     }
 
     /// Makes a client and its secret, which is shown this once and kept nowhere.

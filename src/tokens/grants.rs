@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use crate::model::{Denial, Secret};
+use crate::model::{Denial, Secret, Timestamp};
 use crate::store::cuts::Reach;
 use crate::tokens::account::AccountId;
 use crate::tokens::client::{Client, ClientRight};
 use crate::tokens::keyring::{fingerprint, seal, unseal};
+use crate::tokens::mint::Minted;
 use crate::tokens::refusal::Refusal;
-use crate::tokens::session::SessionRule;
-use crate::tokens::store::{Issued, RedeemStep, Redemption, Revocation, RotateStep, Rotation};
+use crate::tokens::session::{AccessForm, SessionRule};
+use crate::tokens::signing::Statement;
+use crate::tokens::store::{Descent, Issued, RedeemStep, Redemption, Revocation, RotateStep, Rotation};
 use crate::tokens::{TokenService, mint};
 
 /// A pair of tokens.
@@ -19,10 +21,39 @@ pub struct TokenPair {
     pub access: Secret,
     /// The refresh token.
     pub refresh: Secret,
+    /// When they were issued.
+    pub issued: Timestamp,
+    /// Until when the access token is good.
+    pub access_expires: Timestamp,
+    /// Until when the refresh token is.
+    pub refresh_expires: Timestamp,
     /// For how long the access token is good.
     pub expires_in: Duration,
     /// Whose they are.
     pub account: AccountId,
+}
+
+/// Tokens that were made and are not issued yet.
+#[derive(Debug)]
+pub(in crate::tokens) struct Successors {
+    pub(in crate::tokens) access: Minted,
+    pub(in crate::tokens) refresh: Minted,
+    /// When they are to be issued.
+    pub(in crate::tokens) at: Timestamp,
+}
+
+impl TokenPair {
+    fn of(access: Secret, refresh: Secret, issued: &Issued, now: Timestamp) -> Self {
+        Self {
+            access,
+            refresh,
+            issued: issued.at,
+            access_expires: issued.access_expires,
+            refresh_expires: issued.refresh_expires,
+            expires_in: issued.access_expires.since(now),
+            account: issued.account,
+        }
+    }
 }
 
 impl TokenService {
@@ -38,9 +69,8 @@ impl TokenService {
         code: &Secret,
         redirect_uri: &str,
     ) -> Result<TokenPair, Refusal> {
-        if !client.may(ClientRight::AuthorizationCode) {
-            return Err(Refusal::ClientNotAllowed);
-        }
+        let refresh_rule = rule.refresh.filter(|_| client.may(ClientRight::AuthorizationCode));
+        let refresh_rule = refresh_rule.ok_or(Refusal::ClientNotAllowed)?;
         // Before the code is looked at: who does not know where the code belongs can neither burn nor revoke it.
         if !client.redirects_to(redirect_uri) {
             return Err(Refusal::CodeInvalid);
@@ -54,14 +84,13 @@ impl TokenService {
             redirect_uri: redirect_uri.into(),
             sid: mint::uuid(self.entropy()).into(),
             rule: *rule,
+            refresh_idle: refresh_rule.idle,
             access: access.fingerprint,
             refresh: refresh.fingerprint,
             now,
         };
         match self.store.redeem(step).await? {
-            Redemption::Issued(Issued { account, access_expires }) => {
-                Ok(TokenPair { access: access.text, refresh: refresh.text, expires_in: access_expires.since(now), account })
-            }
+            Redemption::Issued(issued) => Ok(TokenPair::of(access.text, refresh.text, &issued, now)),
             Redemption::Invalid => Err(Refusal::CodeInvalid),
             Redemption::Reused(sid) => {
                 self.cut(Reach::Session(sid));
@@ -81,32 +110,63 @@ impl TokenService {
         if !client.may(ClientRight::RefreshToken) {
             return Err(Refusal::ClientNotAllowed);
         }
-        let access = mint::token(rule.format, self.entropy());
-        let refresh = mint::token(rule.format, self.entropy());
-        let now = self.now().wall;
-        let graceful = !rule.refresh.grace.is_zero();
-        let pair = format!("{} {}", access.text.expose(), refresh.text.expose());
+        let successors = Successors {
+            access: mint::token(rule.format, self.entropy()),
+            refresh: mint::token(rule.format, self.entropy()),
+            at: self.now().wall,
+        };
+        self.rotate(rule, &client.id, token, successors).await
+    }
+
+    /// The tokens that follow those of a session.
+    pub(in crate::tokens) fn successors(&self, rule: &SessionRule, of: &Descent, now: Timestamp) -> Result<Successors, Denial> {
+        let access = match rule.access {
+            AccessForm::Opaque => mint::token(rule.format, self.entropy()),
+            AccessForm::Signed => Minted::of(self.sign(&Statement {
+                account: of.account,
+                sid: &of.sid,
+                acr: &of.acr,
+                amr: &of.amr,
+                auth_time: of.auth_time,
+                issued: now,
+                expires: now.after(rule.access_ttl).min(of.end),
+            })?),
+        };
+        Ok(Successors { access, refresh: mint::token(rule.format, self.entropy()), at: now })
+    }
+
+    pub(in crate::tokens) async fn rotate(
+        &self,
+        rule: &SessionRule,
+        client: &str,
+        token: &Secret,
+        Successors { access, refresh, at: now }: Successors,
+    ) -> Result<TokenPair, Refusal> {
+        let refresh_rule = rule.refresh.ok_or(Refusal::RefreshInvalid)?;
+        let graceful = !refresh_rule.grace.is_zero();
+        let pair = Secret::new(format!("{} {}", access.text.expose(), refresh.text.expose()));
         let step = RotateStep {
             used: fingerprint(token.expose()),
-            client: client.id.clone(),
-            rule: rule.refresh,
+            client: client.into(),
+            api: rule.api,
+            rule: refresh_rule,
             access_ttl: rule.access_ttl,
             access: access.fingerprint,
             refresh: refresh.fingerprint,
-            sealed: if graceful { seal(token, &pair, self.entropy()) } else { None },
+            sealed: if graceful { seal(token, pair.expose(), self.entropy()) } else { None },
             now,
         };
         match self.store.rotate(step).await? {
-            Rotation::Rotated(Issued { account, access_expires }, sid) => {
+            Rotation::Rotated(issued, sid) => {
                 // What the gateway remembers of the older access tokens has too late an end now.
                 self.cut(Reach::Session(sid));
-                Ok(TokenPair { access: access.text, refresh: refresh.text, expires_in: access_expires.since(now), account })
+                Ok(TokenPair::of(access.text, refresh.text, &issued, now))
             }
-            Rotation::Repeated(Issued { account, access_expires }, sealed) => {
+            Rotation::Repeated(issued, sealed) => {
                 let pair = unseal(token, &sealed).ok_or(Refusal::RefreshInvalid)?;
                 let (access, refresh) = pair.expose().split_once(' ').ok_or(Refusal::RefreshInvalid)?;
                 let (access, refresh) = (Secret::new(access.to_owned()), Secret::new(refresh.to_owned()));
-                Ok(TokenPair { access, refresh, expires_in: access_expires.since(now), account })
+                Ok(TokenPair::of(access, refresh, &issued, now))
             }
             Rotation::Invalid => Err(Refusal::RefreshInvalid),
             Rotation::Reused(sid) => {

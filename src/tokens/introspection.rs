@@ -5,6 +5,7 @@ use crate::tokens::TokenService;
 use crate::tokens::client::{Client, ClientRight};
 use crate::tokens::keyring::fingerprint;
 use crate::tokens::refusal::Refusal;
+use crate::tokens::signing::Signed;
 use crate::tokens::store::LiveToken;
 
 impl TokenService {
@@ -17,12 +18,27 @@ impl TokenService {
         if token.len() > Credential::MAX_LEN {
             return Ok(None);
         }
-        let live = self.store.live_token(fingerprint(token), self.now().wall).await?;
-        Ok(live.map(|live| self.facts(live)))
+        let now = self.now().wall;
+        // A signed token is a token like the others, whose signature is checked as well: it costs less than to ask the store,
+        // and nobody can make one up.
+        let signed = match (&self.signing, token.contains('.')) {
+            (Some(signing), true) => match signing.verify(token, now) {
+                Some(signed) => Some(signed),
+                None => return Ok(None),
+            },
+            (_, _) => None,
+        };
+        let live = self.store.live_token(fingerprint(token), now).await?;
+        let facts = live.map(|live| self.facts(live));
+        let facts = facts.filter(|facts| facts.activity.as_ref().is_none_or(|activity| !activity.is_over(now)));
+        Ok(match signed {
+            Some(signed) => facts.and_then(|facts| agreed(facts, signed)),
+            None => facts,
+        })
     }
 
     /// The same for a client that asks over HTTP: it learns about its own tokens, and about those of others if it has the
-    /// right to.
+    /// right to. It asks because somebody uses the token, so a session that lives by being used lives on.
     ///
     /// # Errors
     /// `StoreUnavailable`.
@@ -30,10 +46,18 @@ impl TokenService {
         let facts = self.introspect(token.expose()).await?;
         let may_see =
             |facts: &PrincipalFacts| client.may(ClientRight::Introspection) || facts.client.as_deref() == Some(&*client.id);
-        Ok(facts.filter(may_see))
+        let mut facts = facts.filter(may_see);
+        if let Some(facts) = &mut facts
+            && let Some(activity) = &facts.activity
+        {
+            activity.note(self.now().wall);
+            facts.expires_at = facts.expires_at.map(|end| end.min(activity.deadline()));
+        }
+        Ok(facts)
     }
 
-    fn facts(&self, live: LiveToken) -> PrincipalFacts {
+    pub(in crate::tokens) fn facts(&self, live: LiveToken) -> PrincipalFacts {
+        let activity = live.idle.map(|(last, idle)| self.activities.of(&live.sid, last, idle));
         PrincipalFacts {
             subject: Some(live.account.to_string().into()),
             client: live.client,
@@ -46,7 +70,16 @@ impl TokenService {
             auth_time: Some(live.auth_time),
             issued_at: Some(live.issued),
             expires_at: Some(live.expires),
+            activity,
             ..PrincipalFacts::of_issuer(self.issuer)
         }
     }
+}
+
+/// What the store knows of a token, and what the token says of itself: nothing, should they not agree.
+fn agreed(facts: PrincipalFacts, signed: Signed) -> Option<PrincipalFacts> {
+    let same = facts.session.as_deref() == Some(&*signed.sid);
+    let end = facts.expires_at.map_or(signed.expires, |end| end.min(signed.expires));
+    let audience = Box::new([signed.audience]);
+    same.then_some(PrincipalFacts { token_id: Some(signed.token_id), audience, expires_at: Some(end), ..facts })
 }

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::model::{Entropy, Secret};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
+use crate::tokens::factor::Channel;
 use crate::tokens::identifier::Identifier;
 use crate::tokens::store::ChallengeId;
 
@@ -57,6 +58,8 @@ pub enum KeyFault {
 /// The server key.
 pub struct Keyring {
     key: hmac::Key,
+    /// What keys for sealing are derived from.
+    sealing: hkdf::Prk,
 }
 
 impl fmt::Debug for Keyring {
@@ -77,7 +80,8 @@ impl Keyring {
     /// From 32 random bytes.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
+        let sealing = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis server key").extract(key);
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), sealing }
     }
 
     /// Reads the key file or, at the first start, makes it: mode 0600, synced before it is used.
@@ -135,13 +139,53 @@ impl Keyring {
         self.mac("destination", &[identifier.distinct_text().as_bytes()])
     }
 
+    /// Of an API key. It is random enough to be looked up by its MAC.
+    #[must_use]
+    pub fn api_key(&self, key: &Secret) -> Mac {
+        self.mac("api-key", &[key.expose().as_bytes()])
+    }
+
+    /// Of a channel of an account, to which codes and pushes are sent.
+    #[must_use]
+    pub fn channel(&self, account: AccountId, channel: Channel) -> Mac {
+        self.mac("channel", &[&account.0.to_be_bytes(), channel.name().as_bytes()])
+    }
+
+    /// Of an account, whatever it is called by: its attempts are counted under this.
+    #[must_use]
+    pub fn attempts_of_account(&self, account: AccountId) -> Mac {
+        self.mac("attempts-of-account", &[&account.0.to_be_bytes()])
+    }
+
     /// Of whose attempts are counted: an account, whatever it is called by, else the identifier itself.
     #[must_use]
     pub fn attempts_of(&self, account: Option<AccountId>, identifier: Identifier<'_>) -> Mac {
         match account {
-            Some(AccountId(id)) => self.mac("attempts-of-account", &[&id.to_be_bytes()]),
+            Some(account) => self.attempts_of_account(account),
             None => self.mac("attempts-of-nobody", &[identifier.distinct_text().as_bytes()]),
         }
+    }
+
+    /// Of a token that leads to nobody, as a caller whose attempts are counted.
+    #[must_use]
+    pub fn attempts_with(&self, token: Fingerprint) -> Mac {
+        self.mac("attempts-with-token", &[&token.0])
+    }
+
+    /// Seals a signing key, bound to its name. `None` if the primitive fails.
+    #[must_use]
+    pub fn seal_signing_key(&self, kid: &str, document: &[u8], entropy: &dyn Entropy) -> Option<Box<[u8]>> {
+        seal_with(&self.signing_key_sealer()?, kid, document, entropy)
+    }
+
+    /// Opens what [`Keyring::seal_signing_key`] made; `None` if it was made under another name or key.
+    #[must_use]
+    pub fn unseal_signing_key(&self, kid: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        unseal_with(&self.signing_key_sealer()?, kid, sealed)
+    }
+
+    fn signing_key_sealer(&self) -> Option<aead::LessSafeKey> {
+        derived(&self.sealing, b"signing key")
     }
 
     /// Each part with its length before it, so that no two lists of parts are the same bytes.
@@ -158,28 +202,43 @@ impl Keyring {
 /// Seals `text` so that only who holds `token` can open it, and nothing at rest can. `None` if the primitive fails.
 #[must_use]
 pub fn seal(token: &Secret, text: &str, entropy: &dyn Entropy) -> Option<Box<[u8]>> {
-    let mut nonce = [0; aead::NONCE_LEN];
-    entropy.fill(&mut nonce);
-    let mut sealed = text.as_bytes().to_vec();
-    let key = sealing_key(token)?;
-    key.seal_in_place_append_tag(aead::Nonce::assume_unique_for_key(nonce), aead::Aad::empty(), &mut sealed).ok()?;
-    Some([nonce.as_slice(), &sealed].concat().into())
+    seal_with(&successor_sealer(token)?, "", text.as_bytes(), entropy)
 }
 
 /// Opens what [`seal`] made; `None` if the token is another or a byte was changed.
 #[must_use]
 pub fn unseal(token: &Secret, sealed: &[u8]) -> Option<Secret> {
-    let (nonce, rest) = sealed.split_first_chunk::<{ aead::NONCE_LEN }>()?;
-    let mut rest = Zeroizing::new(rest.to_vec());
-    let key = sealing_key(token)?;
-    let text = key.open_in_place(aead::Nonce::assume_unique_for_key(*nonce), aead::Aad::empty(), &mut rest).ok()?;
-    std::str::from_utf8(text).ok().map(|text| Secret::new(text.to_owned()))
+    let text = unseal_with(&successor_sealer(token)?, "", sealed)?;
+    std::str::from_utf8(&text).ok().map(|text| Secret::new(text.to_owned()))
 }
 
-fn sealing_key(token: &Secret) -> Option<aead::LessSafeKey> {
-    let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis refresh successor").extract(token.expose().as_bytes());
-    let key = root.expand(&[], &aead::AES_256_GCM).map(aead::UnboundKey::from).ok()?;
+fn successor_sealer(token: &Secret) -> Option<aead::LessSafeKey> {
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis refresh successor");
+    derived(&salt.extract(token.expose().as_bytes()), b"")
+}
+
+fn derived(root: &hkdf::Prk, purpose: &[u8]) -> Option<aead::LessSafeKey> {
+    let key = root.expand(&[purpose], &aead::AES_256_GCM).map(aead::UnboundKey::from).ok()?;
     Some(aead::LessSafeKey::new(key))
+}
+
+/// AES-256-GCM; a fresh nonce goes before what is sealed. `about` is not kept, but must be the same again.
+fn seal_with(key: &aead::LessSafeKey, about: &str, content: &[u8], entropy: &dyn Entropy) -> Option<Box<[u8]>> {
+    let mut nonce = [0; aead::NONCE_LEN];
+    entropy.fill(&mut nonce);
+    let mut sealed = content.to_vec();
+    let about = aead::Aad::from(about.as_bytes());
+    key.seal_in_place_append_tag(aead::Nonce::assume_unique_for_key(nonce), about, &mut sealed).ok()?;
+    Some([nonce.as_slice(), &sealed].concat().into())
+}
+
+fn unseal_with(key: &aead::LessSafeKey, about: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, rest) = sealed.split_first_chunk::<{ aead::NONCE_LEN }>()?;
+    let mut rest = Zeroizing::new(rest.to_vec());
+    let about = aead::Aad::from(about.as_bytes());
+    let length = key.open_in_place(aead::Nonce::assume_unique_for_key(*nonce), about, &mut rest).ok()?.len();
+    rest.truncate(length);
+    Some(rest)
 }
 
 fn thirty_two(bytes: &[u8]) -> [u8; 32] {

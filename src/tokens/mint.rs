@@ -21,8 +21,16 @@ pub(crate) struct Minted {
 pub(crate) fn token(format: TokenFormat, entropy: &dyn Entropy) -> Minted {
     let text = match format {
         TokenFormat::Uuid => uuid(entropy),
+        TokenFormat::Opaque => URL_SAFE_NO_PAD.encode(bytes::<32>(entropy)),
     };
-    Minted { fingerprint: fingerprint(&text), text: Secret::new(text) }
+    Minted::of(Secret::new(text))
+}
+
+impl Minted {
+    /// A token that was made elsewhere.
+    pub(crate) fn of(text: Secret) -> Self {
+        Self { fingerprint: fingerprint(text.expose()), text }
+    }
 }
 
 /// A new random UUID (version 4, RFC 9562 section 5.4).

@@ -10,30 +10,47 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::model::{Clock, Denial, Entropy, IssuerId, Now};
-use crate::plan::{Environment, Hashing, LockSettings};
+use crate::plan::{Environment, Hashing, LockSettings, TokenType};
 use crate::rules::lockout::LockRule;
 use crate::store::cuts::{Cuts, Reach};
+use crate::tokens::activities::Activities;
 use crate::tokens::guard::Guard;
 use crate::tokens::keyring::{KeyFault, Keyring};
+use crate::tokens::limits::Limits;
 use crate::tokens::notifier::Notifier;
 use crate::tokens::passwords::{InvalidCost, Passwords};
+use crate::tokens::signing::Signing;
 use crate::tokens::store::sqlite::OpenFault;
 use crate::tokens::store::{StoreFault, TokenStore};
 
 pub mod account;
+mod activities;
+mod api_keys;
 pub mod client;
 mod enrolment;
+mod entry;
+pub mod factor;
+mod factors;
 mod grants;
 mod guard;
+mod holder;
 pub mod identifier;
+pub mod identity;
 mod introspection;
 pub mod keyring;
+mod keys;
+mod limits;
+mod log_in;
 mod mint;
+mod new_password;
 pub mod notifier;
 mod passwords;
+mod push;
 pub mod refusal;
 pub mod session;
 mod sign_in;
+mod signing;
+mod step_up;
 pub mod store;
 mod verification;
 
@@ -41,8 +58,17 @@ mod verification;
 pub(crate) mod tests;
 
 pub use enrolment::{AccountRefused, ClientRefused, PASSWORD_MAX};
+pub use entry::{Entered, Entry, SecondFactor};
 pub use grants::TokenPair;
+pub use holder::Holder;
+pub use keys::{KnownKey, PublishedKeys, RotationRefused};
+pub use log_in::{LogIn, LoggedIn};
+pub use new_password::{NewPassword, PasswordChanged};
+pub use push::CallbackKey;
 pub use sign_in::{IssuedCode, SignIn};
+pub use signing::{KeyState, PublicKey, SealedKeyFault, SigningSettings};
+pub use step_up::Purpose;
+pub use store::{Approval, ChallengeId};
 pub use verification::{Verification, is_one_time_code, is_proof};
 
 /// What the token service is told once, when it starts.
@@ -56,13 +82,25 @@ pub struct Settings {
     pub hashing: Hashing,
     /// When an account is locked.
     pub lock: LockSettings,
+    /// What signed tokens say; `None` if no API signs its tokens.
+    pub signing: Option<SigningSettings>,
 }
 
 impl Settings {
     /// From the plan.
     #[must_use]
     pub fn from_plan(service: &crate::plan::TokenService, environment: Environment) -> Self {
-        Self { issuer: service.issuer, environment, hashing: service.hashing.clone(), lock: service.lock }
+        let signing = service.back_office.as_ref().map(|api| SigningSettings {
+            issuer: service.public_url.clone(),
+            audience: api.audience.clone(),
+            token_type: match api.token_type {
+                TokenType::Jwt => "JWT",
+                TokenType::AccessToken => "at+jwt",
+            },
+            published_for: service.keys_published_for,
+            longest_life: api.access_ttl,
+        });
+        Self { issuer: service.issuer, environment, hashing: service.hashing.clone(), lock: service.lock, signing }
     }
 }
 
@@ -94,6 +132,12 @@ pub enum StartFault {
     /// The key file is not the one with which this database was written: no secret in it would ever match again.
     #[error("the database was written under another server key than the one in its key file")]
     ForeignKey,
+    /// A key that tokens are signed with cannot be opened.
+    #[error(transparent)]
+    SigningKey(#[from] SealedKeyFault),
+    /// The primitive that makes keys failed.
+    #[error("a key to sign tokens with cannot be made")]
+    NoSigningKey,
     /// Password hashing cannot work as configured.
     #[error(transparent)]
     Cost(#[from] InvalidCost),
@@ -109,7 +153,10 @@ pub struct TokenService {
     store: Arc<dyn TokenStore>,
     keyring: Keyring,
     guard: Guard,
+    limits: Limits,
+    activities: Activities,
     passwords: Passwords,
+    signing: Option<Signing>,
     /// Messages being sent.
     sending: Arc<Semaphore>,
     surroundings: Surroundings,
@@ -143,14 +190,21 @@ impl TokenService {
         if !store.adopt_key(keyring.check()).await? {
             return Err(StartFault::ForeignKey);
         }
+        let signing = match settings.signing.clone() {
+            Some(settings) => Some(keys::open(store.as_ref(), &keyring, Signing::new(settings), &surroundings).await?),
+            None => None,
+        };
         let remembered = store.attempts(u32::try_from(guard::NOBODIES).unwrap_or(u32::MAX)).await?;
         let rule = LockRule::new(settings.lock.attempts, settings.lock.duration);
         Ok(Self {
             issuer: settings.issuer,
             guard: Guard::new(rule, remembered, surroundings.clock.now()),
+            limits: Limits::default(),
+            activities: Activities::default(),
             passwords: Passwords::new(&settings.hashing, surroundings.entropy.as_ref())?,
             store,
             keyring,
+            signing,
             sending: Arc::new(Semaphore::new(SENDING)),
             surroundings,
         })
@@ -169,14 +223,15 @@ impl TokenService {
     }
 
     /// Forgets what has expired, at most 200 rows of each sort in a transaction, until nothing is left or `ROUNDS` are
-    /// done. To be called about once a minute. How many rows were deleted.
+    /// done, and notices what another process did to the signing keys. To be called about once a minute. How many rows were
+    /// deleted.
     ///
     /// # Errors
     /// `StoreUnavailable`.
     pub async fn clean_up(&self, now: Now) -> Result<usize, Denial> {
         const ROUNDS: usize = 50;
         const BATCH: u32 = 200;
-        let mut total = 0;
+        let mut total = self.tend_keys(now).await?;
         for _ in 0..ROUNDS {
             let deleted = self.store.clean_up(now.wall, BATCH).await?;
             total += deleted;

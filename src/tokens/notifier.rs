@@ -7,14 +7,27 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::model::Secret;
-use crate::tokens::identifier::PhoneNumber;
+use crate::tokens::account::AccountId;
+use crate::tokens::factor::Channel;
+use crate::tokens::identifier::{EmailAddress, PhoneNumber};
 
 /// A message was not sent; the log line says why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the message was not sent")]
 pub struct NotSent;
 
-/// Carries one-time codes.
+/// A question to be shown on a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Push {
+    /// The challenge's number, which comes back with the answer.
+    pub id: Box<str>,
+    /// On which of the account's devices.
+    pub channel: Channel,
+    /// Whose device it is.
+    pub account: AccountId,
+}
+
+/// Carries one-time codes and questions.
 #[async_trait]
 pub trait Notifier: Send + Sync + fmt::Debug {
     /// Sends a code. `language` is a BCP 47 tag.
@@ -22,6 +35,22 @@ pub trait Notifier: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`NotSent`].
     async fn send(&self, to: &PhoneNumber, code: &Secret, language: &str) -> Result<(), NotSent>;
+
+    /// Sends a code to an e-mail address. A notifier that says nothing of it carries no e-mail.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    async fn send_by_email(&self, _to: &EmailAddress, _code: &Secret) -> Result<(), NotSent> {
+        Err(NotSent)
+    }
+
+    /// Shows a question on a device. What is answered comes back by itself.
+    ///
+    /// # Errors
+    /// [`NotSent`].
+    async fn push(&self, _question: &Push) -> Result<(), NotSent> {
+        Err(NotSent)
+    }
 
     /// The code that is always used, because nothing is ever sent. Refused outside the sandbox.
     fn fixed_code(&self) -> Option<&'static str> {
@@ -36,6 +65,14 @@ pub struct SandboxNotifier;
 #[async_trait]
 impl Notifier for SandboxNotifier {
     async fn send(&self, _: &PhoneNumber, _: &Secret, _: &str) -> Result<(), NotSent> {
+        Ok(())
+    }
+
+    async fn send_by_email(&self, _: &EmailAddress, _: &Secret) -> Result<(), NotSent> {
+        Ok(())
+    }
+
+    async fn push(&self, _: &Push) -> Result<(), NotSent> {
         Ok(())
     }
 

@@ -21,8 +21,55 @@ pub enum Refusal {
     CodeInvalid,
     /// The refresh token is unknown, used, expired, revoked or another client's.
     RefreshInvalid,
+    /// Unknown or revoked API key.
+    KeyUnknown,
+    /// The token is unknown, expired, revoked, or of a session that has ended.
+    TokenInvalid,
+    /// The token is good, but not for this.
+    TokenKind,
+    /// The account cannot act as this identity.
+    IdentityForeign,
+    /// It cannot be done as things stand.
+    Conflict(Conflict),
     /// `Locked`, `LimitReached`, `StoreUnavailable` or `Overloaded`, each with the time after which to try again.
     Denied(Denial),
+}
+
+/// Why something cannot be done as things stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Conflict {
+    /// There is no such channel, it asks in another way, or nobody is there to carry what it sends.
+    ChannelNotSupported,
+    /// The account has not enrolled the channel.
+    ChannelNotRegistered,
+    /// The account has enrolled the channel already.
+    ChannelAlreadyRegistered,
+    /// The account has no phone number.
+    NoPhoneNumber,
+    /// A code was sent a moment ago.
+    TooSoon(Duration),
+    /// Too many challenges were opened, or too many wrong codes were given.
+    ChallengeLimit,
+    /// Nothing is waiting for an answer, or something already is.
+    State,
+    /// The code comes too late.
+    CodeExpired,
+    /// The code is wrong.
+    CodeWrong,
+    /// The old password is wrong.
+    PasswordIncorrect,
+    /// The new password is the old one.
+    PasswordAlreadyUsed,
+    /// Fewer characters than a password has at least.
+    PasswordTooShort,
+    /// More characters than a password has at most.
+    PasswordTooLong,
+}
+
+impl From<Conflict> for Refusal {
+    fn from(conflict: Conflict) -> Self {
+        Self::Conflict(conflict)
+    }
 }
 
 impl From<Denial> for Refusal {

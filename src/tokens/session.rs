@@ -1,17 +1,22 @@
 //! The rules by which sessions live and the words for how they began: the data in which the APIs differ.
 //!
-//! Imports `model` and `plan`. One session core serves every API; an API is a [`SessionRule`] here and a skin in `token_api`.
+//! Imports `model`, `plan` and `rules`. One session core serves every API; an API is a [`SessionRule`] here and a skin in `token_api`.
 
 use std::time::Duration;
 
 use crate::model::Timestamp;
-use crate::plan::OAuthApi;
+use crate::plan::{BackOfficeApi, OAuthApi, SessionApi};
+use crate::rules::window::WindowRule;
 
 /// Which API a session was opened by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Api {
     /// API A.
     OAuth,
+    /// API B.
+    Session,
+    /// API C.
+    BackOffice,
 }
 
 impl Api {
@@ -20,6 +25,8 @@ impl Api {
     pub fn name(self) -> &'static str {
         match self {
             Self::OAuth => "oauth",
+            Self::Session => "session",
+            Self::BackOffice => "back-office",
         }
     }
 }
@@ -29,6 +36,17 @@ impl Api {
 pub enum TokenFormat {
     /// A random UUID (version 4, RFC 9562): 122 random bits in 36 characters.
     Uuid,
+    /// 256 random bits in 43 characters (base64url).
+    Opaque,
+}
+
+/// Whether access tokens tell what they are worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessForm {
+    /// They do not: whoever wants to know asks.
+    Opaque,
+    /// They do, signed. Whether their session lives is asked all the same.
+    Signed,
 }
 
 /// How the sessions of an API live.
@@ -36,16 +54,18 @@ pub enum TokenFormat {
 pub struct SessionRule {
     /// Which API it is.
     pub api: Api,
-    /// What its tokens look like.
+    /// What its opaque tokens look like.
     pub format: TokenFormat,
+    /// Whether its access tokens are among those.
+    pub access: AccessForm,
     /// Life of an access token; cut short by the session's end.
     pub access_ttl: Duration,
     /// How long a session lives without activity; `None` if activity does not matter.
     pub idle: Option<Duration>,
     /// How long a session lives whatever happens.
     pub absolute: Duration,
-    /// How its tokens are refreshed.
-    pub refresh: RefreshRule,
+    /// How its tokens are refreshed; `None` if they are not.
+    pub refresh: Option<RefreshRule>,
 }
 
 /// How tokens are refreshed.
@@ -92,10 +112,84 @@ impl SessionRule {
         Self {
             api: Api::OAuth,
             format: TokenFormat::Uuid,
+            access: AccessForm::Opaque,
             access_ttl: api.access_ttl,
             idle: None,
             absolute: api.refresh_absolute,
-            refresh: RefreshRule { idle: api.refresh_idle, grace: api.refresh_grace, superseded_access: api.superseded_access },
+            refresh: Some(RefreshRule {
+                idle: api.refresh_idle,
+                grace: api.refresh_grace,
+                superseded_access: api.superseded_access,
+            }),
+        }
+    }
+
+    /// The sessions of API B: nothing is refreshed, every use extends.
+    #[must_use]
+    pub fn session(api: &SessionApi) -> Self {
+        Self {
+            api: Api::Session,
+            format: TokenFormat::Opaque,
+            access: AccessForm::Opaque,
+            access_ttl: api.absolute,
+            idle: Some(api.idle),
+            absolute: api.absolute,
+            refresh: None,
+        }
+    }
+
+    /// The sessions of API C.
+    #[must_use]
+    pub fn back_office(api: &BackOfficeApi) -> Self {
+        Self {
+            api: Api::BackOffice,
+            format: TokenFormat::Opaque,
+            access: AccessForm::Signed,
+            access_ttl: api.access_ttl,
+            idle: None,
+            absolute: api.refresh_absolute,
+            refresh: Some(RefreshRule {
+                idle: api.refresh_idle,
+                grace: api.refresh_grace,
+                superseded_access: api.superseded_access,
+            }),
+        }
+    }
+}
+
+/// How people enter by e-mail address and password: how often they may try, and how their second factor is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntryRule {
+    /// The sessions that are opened.
+    pub session: SessionRule,
+    /// The codes of the second factor. The proof is the token that a code is answered with.
+    pub second_factor: VerificationRule,
+    /// Passwords from one source.
+    pub sign_ins: WindowRule,
+    /// Codes of second factors from one source.
+    pub confirmations: WindowRule,
+    /// Refresh tokens from one source.
+    pub refreshes: WindowRule,
+}
+
+impl EntryRule {
+    /// How people enter API C.
+    #[must_use]
+    pub fn back_office(api: &BackOfficeApi) -> Self {
+        let window = |attempts| WindowRule::new(attempts, api.limits.window, api.limits.block);
+        Self {
+            session: SessionRule::back_office(api),
+            second_factor: VerificationRule {
+                format: TokenFormat::Uuid,
+                ttl: api.code_ttl,
+                tries: api.code_tries,
+                resend_interval: Duration::ZERO,
+                budget: api.codes_per_account,
+                budget_window: Duration::from_mins(10),
+            },
+            sign_ins: window(api.limits.sign_in),
+            confirmations: window(api.limits.confirm),
+            refreshes: window(api.limits.refresh),
         }
     }
 }
@@ -135,9 +229,24 @@ pub struct Authentication {
 }
 
 impl Authentication {
+    /// By password.
+    #[must_use]
+    pub fn password(at: Timestamp) -> Self {
+        Self { context: "password", methods: "pwd", at }
+    }
+
     /// By password and a one-time code.
     #[must_use]
     pub fn second_factor(at: Timestamp) -> Self {
-        Self { context: "second-factor", methods: "pwd otp", at }
+        Self { context: SECOND_FACTOR, methods: "pwd otp", at }
+    }
+
+    /// By password and an approval on a device that was enrolled.
+    #[must_use]
+    pub fn approval(at: Timestamp) -> Self {
+        Self { context: SECOND_FACTOR, methods: "pwd hwk", at }
     }
 }
+
+/// The authentication context of whoever showed a second factor.
+const SECOND_FACTOR: &str = "second-factor";

@@ -8,7 +8,7 @@ use crate::rules::lockout::Ending;
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
 use crate::tokens::client::{Client, ClientRight};
-use crate::tokens::guard::Attempt;
+use crate::tokens::guard::{Attempt, Subject};
 use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::passwords::Verdict;
 use crate::tokens::refusal::Refusal;
@@ -42,11 +42,11 @@ pub struct IssuedCode {
 }
 
 /// A sign-in whose password has been looked at.
-struct Tried<'a> {
-    attempt: Attempt<'a>,
+pub(in crate::tokens) struct Tried<'a> {
+    pub(in crate::tokens) attempt: Attempt<'a>,
     /// The account, if the password is its own.
-    proven: Option<Enrolled>,
-    verdict: Verdict,
+    pub(in crate::tokens) proven: Option<Enrolled>,
+    pub(in crate::tokens) verdict: Verdict,
 }
 
 impl TokenService {
@@ -82,18 +82,30 @@ impl TokenService {
             self.settle(tried.attempt, Ending::Failed).await?;
             return Err(Refusal::ProofWrong);
         };
-        // The code is issued. That a failure before it may be remembered after a restart does not undo that.
-        if let Err(fault) = self.settle(tried.attempt, Ending::Succeeded).await {
-            tracing::warn!(%fault, "a success was not written down; failures before it may count again after a restart");
-        }
+        self.succeed(tried.attempt).await;
         self.renew_hash(tried.proven, tried.verdict, request.password).await;
         Ok(IssuedCode { code: code.text, expires, account })
     }
 
     /// Reserves an attempt and checks the password. If this fails, the reservation is given back.
-    async fn try_password(&self, identifier: Identifier<'_>, password: &Secret) -> Result<Tried<'_>, Refusal> {
+    pub(in crate::tokens) async fn try_password(
+        &self,
+        identifier: Identifier<'_>,
+        password: &Secret,
+    ) -> Result<Tried<'_>, Refusal> {
         let account = self.store.enrolled(identifier).await?;
-        let attempt = self.guard.begin(self.subject(account.as_ref(), identifier), self.now()).await?;
+        let subject = self.subject(account.as_ref(), identifier);
+        self.try_password_of(subject, account, password).await
+    }
+
+    /// The same for an account that has been looked up.
+    pub(in crate::tokens) async fn try_password_of(
+        &self,
+        subject: Subject,
+        account: Option<Enrolled>,
+        password: &Secret,
+    ) -> Result<Tried<'_>, Refusal> {
+        let attempt = self.guard.begin(subject, self.now()).await?;
         let kept = account.as_ref().and_then(|account| account.password.clone());
         let verdict = self.passwords.check(kept, password).await?;
         let proven = match verdict {
@@ -103,8 +115,16 @@ impl TokenService {
         Ok(Tried { attempt, proven, verdict })
     }
 
+    /// Settles an attempt that succeeded. What it was for is done; that a failure before it may be remembered after a restart
+    /// does not undo that.
+    pub(in crate::tokens) async fn succeed(&self, attempt: Attempt<'_>) {
+        if let Err(fault) = self.settle(attempt, Ending::Succeeded).await {
+            tracing::warn!(%fault, "a success was not written down; failures before it may count again after a restart");
+        }
+    }
+
     /// Settles an attempt, and writes down what must survive a restart before anybody hears the outcome.
-    async fn settle(&self, attempt: Attempt<'_>, ending: Ending) -> Result<(), StoreFault> {
+    pub(in crate::tokens) async fn settle(&self, attempt: Attempt<'_>, ending: Ending) -> Result<(), StoreFault> {
         let now = self.now();
         if let Some(row) = attempt.settle(ending, now) {
             self.store.record_attempts(row, now.wall).await?;
@@ -113,7 +133,7 @@ impl TokenService {
     }
 
     /// Brings the hash of a right password to today's cost. If it cannot be done now, it will be at the next sign-in.
-    async fn renew_hash(&self, account: Option<Enrolled>, verdict: Verdict, password: &Secret) {
+    pub(in crate::tokens) async fn renew_hash(&self, account: Option<Enrolled>, verdict: Verdict, password: &Secret) {
         let Some(Enrolled { id, password: Some(old), .. }) = account else { return };
         if verdict != Verdict::RightButOutdated {
             return;

@@ -10,9 +10,10 @@ use crate::tokens::account::AccountStatus;
 use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::keyring::fingerprint;
+use crate::tokens::notifier::{NotSent, Push};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::VerificationRule;
-use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, Opening};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, IfOpen, Opening};
 use crate::tokens::{TokenService, mint};
 
 /// A code that was sent, or seems to have been.
@@ -44,6 +45,7 @@ impl TokenService {
             kind: ChallengeKind::Phone,
             destination: self.keyring.destination(identifier),
             account: account.as_ref().map(|account| account.id),
+            asked: None,
             code: self.keyring.one_time_code(id, code.expose()),
             max_tries: rule.tries,
             now,
@@ -51,11 +53,13 @@ impl TokenService {
             resend_interval: rule.resend_interval,
             budget: rule.budget,
             budget_window: rule.budget_window,
+            if_open: IfOpen::Replace,
         };
         let expires = challenge.expires;
         match self.store.open_challenge(challenge).await? {
-            Opening::TooSoon(wait) => Err(Denial::LimitReached(wait).into()),
-            Opening::Opened => {
+            Opening::TooSoon(wait) | Opening::Exhausted(wait) => Err(Denial::LimitReached(wait).into()),
+            // Void is what this kind of challenge makes of one that is open.
+            Opening::Opened | Opening::AlreadyOpen => {
                 if account.is_some_and(|account| account.status == AccountStatus::Active) {
                     self.send(phone, code, language);
                 }
@@ -92,7 +96,7 @@ impl TokenService {
         Subject { key: self.keyring.attempts_of(account, identifier), account }
     }
 
-    fn one_time_code(&self) -> Secret {
+    pub(in crate::tokens) fn one_time_code(&self) -> Secret {
         match self.surroundings.notifier.fixed_code() {
             Some(fixed) => Secret::new(fixed.to_owned()),
             None => mint::one_time_code(self.entropy()),
@@ -100,15 +104,25 @@ impl TokenService {
     }
 
     /// Sends without being waited for: how long a message takes, or whether it left, must not tell whose number it is.
-    fn send(&self, phone: &PhoneNumber, code: Secret, language: &str) {
+    pub(in crate::tokens) fn send(&self, phone: &PhoneNumber, code: Secret, language: &str) {
+        let (notifier, phone, language) = (Arc::clone(&self.surroundings.notifier), phone.clone(), language.to_owned());
+        self.in_background(async move { notifier.send(&phone, &code, &language).await });
+    }
+
+    /// The same for a question on a device.
+    pub(in crate::tokens) fn push(&self, question: Push) {
+        let notifier = Arc::clone(&self.surroundings.notifier);
+        self.in_background(async move { notifier.push(&question).await });
+    }
+
+    pub(in crate::tokens) fn in_background(&self, sending: impl Future<Output = Result<(), NotSent>> + Send + 'static) {
         let Ok(place) = Arc::clone(&self.sending).try_acquire_owned() else {
-            tracing::warn!("too many one-time codes are being sent; one was not");
+            tracing::warn!("too many messages are being sent; one was not");
             return;
         };
-        let (notifier, phone, language) = (Arc::clone(&self.surroundings.notifier), phone.clone(), language.to_owned());
         tokio::spawn(async move {
-            if notifier.send(&phone, &code, &language).await.is_err() {
-                tracing::warn!("a one-time code was not sent");
+            if sending.await.is_err() {
+                tracing::warn!("a message was not sent");
             }
             drop(place);
         });

@@ -108,6 +108,7 @@ impl FactsReader {
             issued_at: members.instant("iat")?,
             not_before: members.instant("nbf")?,
             expires_at: members.instant("exp")?,
+            activity: None,
             claims: self.claims.iter().filter_map(|name| Some((name.clone(), claim(members.value(name)?)?))).collect(),
         }))
     }

@@ -466,22 +466,20 @@ fn an_answer_that_breaks_off_is_seen_to_break_off() {
 }
 
 #[test]
-fn an_upstream_that_drips_its_answer_holds_up_nobody_else() {
-    let app = Upstream::by_hand(|mut stream, _| {
+fn an_upstream_that_stops_in_its_answer_holds_up_nobody_else() {
+    let stuck = Upstream::by_hand(|mut stream, _| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx");
         let mut bytes = [0; 4096];
-        let count = stream.read(&mut bytes).unwrap_or(0);
-        if String::from_utf8_lossy(&bytes[..count]).starts_with("GET /public/drip") {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx");
-            while matches!(stream.read(&mut bytes), Ok(1..)) {}
-        } else {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfine");
-        }
+        while matches!(stream.read(&mut bytes), Ok(1..)) {}
     });
-    let text = upstream("app", &[app.address], "read_timeout = \"300ms\"\nretries = 0")
-        + "[server]\nthreads = 1\n[[route]]\npath = \"/public/**\"\nupstream = \"app\"\naccess = \"public\"\n";
+    let app = Upstream::answering(Answer::ok("fine"));
+    let text = upstream("app", &[app.address], "")
+        + &upstream("stuck", &[stuck.address], "read_timeout = \"300ms\"\nretries = 0")
+        + "[server]\nthreads = 1\n[[route]]\npath = \"/public/**\"\nupstream = \"app\"\naccess = \"public\"\n"
+        + "[[route]]\npath = \"/stuck\"\nupstream = \"stuck\"\naccess = \"public\"\n";
     let gateway = Gateway::start(&text);
     let mut client = Client::connect(gateway.address);
-    client.send(Request::get("/public/drip").bytes());
+    client.send(Request::get("/stuck").bytes());
     assert_eq!(client.receive_head().status, 200);
     for _ in 0..5 {
         assert_eq!(gateway.ask(&Request::get("/public/x")).text(), "fine");

@@ -51,8 +51,7 @@ fn config(app: &Upstream, silent: &Upstream, service: &TokenService) -> String {
         format!("[[route]]\npath = \"{path}\"\nupstream = \"{upstream}\"\naccess = {access}\n{keys}\n")
     };
     let strong = "{ bearer = { issuers = [\"main\"], acr = [\"second-factor\"] } }";
-    "[guard]\nhead_deadline = \"300ms\"\n".to_owned()
-        + &upstream("app", &[app.address], "")
+    upstream("app", &[app.address], "")
         + &upstream("silent", &[silent.address], "read_timeout = \"200ms\"\ntotal_timeout = \"200ms\"\nretries = 0")
         + &upstream("gone", &[unused_address()], "retries = 0")
         + &issuer("main", service.address(), "")
@@ -133,6 +132,8 @@ fn what_is_no_http_is_answered_dressed_all_the_same() {
         assert_answer(&response, 400, what);
         assert!(response.closes() && client.closed_in_silence(), "{what}: nobody knows where the next request begins");
     }
+    let impatient = "[guard]\nhead_deadline = \"300ms\"\n".to_owned() + &config(&app, &silent, &service);
+    let gateway = Gateway::start(&impatient);
     let mut client = Client::connect(gateway.address);
     client.send("GET /public/x HTTP/1.1\r\nHo");
     assert_answer(&client.receive(), 408, "a head that never ends");

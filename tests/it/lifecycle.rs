@@ -170,10 +170,10 @@ fn secret_of(output: &str) -> String {
 fn accounts_are_added_listed_and_disabled_by_hand() {
     let dir = Scratch::new();
     let config = token_service(&dir);
-    let added = succeed(&["account", "add", "--email", "ada@example.com", "--phone", "+40711111298"], &config);
+    let added = succeed(&["account", "add", "--email", "ada@example.com", "--phone", "+40712345678"], &config);
     assert!(added.contains("ada@example.com") && secret_of(&added).len() >= 16, "{added}");
     let listed = succeed(&["account", "list"], &config);
-    assert!(listed.contains("ada@example.com") && listed.contains("+40711111298") && listed.contains("active"), "{listed}");
+    assert!(listed.contains("ada@example.com") && listed.contains("+40712345678") && listed.contains("active"), "{listed}");
     assert!(!listed.contains(&secret_of(&added)), "a password is shown once");
 
     let twice = run(["account", "add", "--email", "ADA@example.com", "--config"]

@@ -1,5 +1,6 @@
 //! A token service that is unwell never looks like a bad token, and never like a good one.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,10 +11,15 @@ use crate::support::{
 };
 
 /// One route of each policy. What is refused would be remembered for as long as it may be.
-fn config(app: &Upstream, service: std::net::SocketAddr) -> String {
+fn config(app: &Upstream, service: SocketAddr) -> String {
+    config_with(app, service, "")
+}
+
+/// The same with further keys for the issuer.
+fn config_with(app: &Upstream, service: SocketAddr, keys: &str) -> String {
     let bearer = "upstream = \"app\"\naccess = { bearer = { issuers = [\"main\"] } }";
     upstream("app", &[app.address], "")
-        + &issuer("main", service, "cache_ttl = \"100ms\"\nnegative_ttl = \"10s\"\ndeadline = \"500ms\"")
+        + &issuer("main", service, &format!("cache_ttl = \"100ms\"\nnegative_ttl = \"10s\"\n{keys}"))
         + &format!("[[route]]\npath = \"/strict/**\"\nstyle = \"oauth\"\n{bearer}\n")
         + &format!("[[route]]\npath = \"/live/**\"\nmax_revocation_lag = \"0s\"\n{bearer}\n")
         + &format!("[[route]]\npath = \"/grace/**\"\nmax_revocation_lag = \"0s\"\non_outage = {{ grace = \"1h\" }}\n{bearer}\n")
@@ -103,7 +109,7 @@ fn an_outage_is_told_in_the_style_of_the_route() {
 #[test]
 fn a_service_that_is_slow_or_silent_is_an_outage_after_its_deadline_and_nobody_else_waits() {
     let (app, service) = (Upstream::answering(Answer::ok("fine")), TokenService::start());
-    let gateway = Gateway::start(&config(&app, service.address()));
+    let gateway = Gateway::start(&config_with(&app, service.address(), "deadline = \"500ms\""));
     service.issue("slow", &json!({ "sub": "ada" }));
     service.hold(1);
     assert_outage(&gateway.get_as("slow", "/strict/x"), "silence");

@@ -14,7 +14,7 @@ use crate::support::{
 fn config(app: &Upstream, service: &TokenService) -> String {
     let bearer = "upstream = \"app\"\naccess = { bearer = { issuers = [\"main\"] } }";
     upstream("app", &[app.address], "")
-        + &issuer("main", service.address(), "cache_ttl = \"1h\"\ndeadline = \"30s\"")
+        + &issuer("main", service.address(), "cache_ttl = \"1h\"")
         + &format!("[[route]]\npath = \"/cached/**\"\nmax_revocation_lag = \"1h\"\n{bearer}\n")
         + &format!("[[route]]\npath = \"/live/**\"\nmax_revocation_lag = \"0s\"\n{bearer}\n")
         + &format!(

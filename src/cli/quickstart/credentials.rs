@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::app::new_password;
+use crate::tokens::store::EmailFactor;
 
 /// Where codes may be sent; nobody listens there, and nobody needs to: codes are read from the answer.
 pub(super) const REDIRECT_URI: &str = "https://client.example/callback";
@@ -20,6 +21,7 @@ pub(super) struct Credentials {
     pub(super) two_factor: Person,
     pub(super) expired: Person,
     pub(super) session_api_key: String,
+    pub(super) session_callback_secret: String,
     pub(super) introspect_client_id: String,
     pub(super) introspect_client_secret: String,
 }
@@ -36,6 +38,18 @@ pub(super) struct Enrolment<'c> {
     pub(super) email: &'c str,
     pub(super) phone: Option<&'c str>,
     pub(super) password: &'c str,
+    pub(super) email_factor: EmailFactor,
+    pub(super) state: State,
+    pub(super) email_factor: EmailFactor,
+}
+
+/// In which state an account is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// With every channel enrolled.
+    Complete,
+    /// With a password that is good for a new one and nothing else, and no channel enrolled.
+    PasswordExpired,
 }
 
 impl Credentials {
@@ -52,7 +66,8 @@ impl Credentials {
             account: person("person@example.com", "+40711111298"),
             two_factor: person("two-factor@example.com", "+40711111299"),
             expired: person("expired@example.com", "+40711111300"),
-            session_api_key: secret(),
+            session_api_key: String::new(),
+            session_callback_secret: secret(),
             introspect_client_id: "quickstart-introspection".into(),
             introspect_client_secret: String::new(),
         }
@@ -66,9 +81,17 @@ impl Credentials {
 
     /// The accounts to be made.
     pub(super) fn people(&self) -> Vec<Enrolment<'_>> {
-        [&self.account, &self.two_factor, &self.expired]
+        let (complete, expired) = (State::Complete, State::PasswordExpired);
+        let (on, off) = (EmailFactor::On, EmailFactor::Off);
+        [(&self.account, complete, off), (&self.two_factor, complete, on), (&self.expired, expired, off)]
             .into_iter()
-            .map(|person| Enrolment { email: &person.email, phone: Some(&person.phone), password: &person.password })
+            .map(|(person, state, email_factor)| Enrolment {
+                email: &person.email,
+                phone: Some(&person.phone),
+                password: &person.password,
+                email_factor,
+                state,
+            })
             .collect()
     }
 
@@ -82,7 +105,7 @@ impl Credentials {
         text
     }
 
-    fn assignments(&self) -> [(&'static str, &str); 17] {
+    fn assignments(&self) -> [(&'static str, &str); 18] {
         [
             ("URL", &self.url),
             ("ADMIN_URL", &self.admin_url),
@@ -101,6 +124,7 @@ impl Credentials {
             ("INTROSPECT_CLIENT_ID", &self.introspect_client_id),
             ("INTROSPECT_CLIENT_SECRET", &self.introspect_client_secret),
             ("TWOFA_PHONE", &self.two_factor.phone),
+            ("SESSION_CALLBACK_SECRET", &self.session_callback_secret),
         ]
     }
 
@@ -127,6 +151,7 @@ impl Credentials {
             two_factor: person("TWOFA_EMAIL", Some("TWOFA_PHONE"), "TWOFA_PASSWORD")?,
             expired: person("EXPIRED_EMAIL", None, "EXPIRED_PASSWORD")?,
             session_api_key: take("SESSION_API_KEY")?,
+            session_callback_secret: take("SESSION_CALLBACK_SECRET")?,
             introspect_client_id: take("INTROSPECT_CLIENT_ID")?,
             introspect_client_secret: take("INTROSPECT_CLIENT_SECRET")?,
         })
@@ -141,6 +166,7 @@ mod tests {
         let mut credentials = Credentials::new();
         credentials.move_to("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:9901".parse().unwrap());
         credentials.oauth_client_secret = "a".into();
+        credentials.session_api_key = "c".into();
         credentials.introspect_client_secret = "b".into();
         credentials
     }

@@ -15,13 +15,14 @@ use crate::app::{Gateway, open_token_service};
 use crate::cli::accounts::{failed, refused};
 use crate::cli::arguments::QuickstartOptions;
 use crate::cli::clients::rights;
-use crate::cli::quickstart::credentials::{Credentials, REDIRECT_URI};
+use crate::cli::quickstart::credentials::{Credentials, REDIRECT_URI, State};
 use crate::cli::quickstart::files::{exists, read, write};
 use crate::cli::{Failure, output, run};
 use crate::model::Secret;
 use crate::tokens::TokenService;
 use crate::tokens::account::{AccountKind, NewAccount};
 use crate::tokens::client::NewClient;
+use crate::tokens::factor::Channel;
 use crate::tokens::identifier::{EmailAddress, PhoneNumber};
 
 /// The configuration, with three places to be filled in.
@@ -43,6 +44,7 @@ pub(super) fn quickstart(options: &QuickstartOptions) -> Result<(), Failure> {
         .replace("@URL@", &credentials.url);
     write(&options.dir.join(CONFIG_FILE), &config)?;
     write(&options.dir.join("admin.token"), &format!("{}\n", credentials.admin_token))?;
+    write(&options.dir.join("callback.secret"), &format!("{}\n", credentials.session_callback_secret))?;
     let path = options.dir.join(CONFIG_FILE);
     let loaded = run::open(&path)?;
     let dir = options.dir.clone();
@@ -99,8 +101,22 @@ async fn fill(service: &TokenService, credentials: &mut Credentials) -> Result<(
         let phone = person.phone.map(PhoneNumber::parse).transpose().map_err(|error| failed(&error))?;
         let password = Some(Secret::new(person.password.to_owned()));
         let new = NewAccount { email, phone, password, country: None, kind: AccountKind::Person };
-        service.add_account(new).await.map_err(|error| failed(&error))?;
+        let account = service.add_account(new).await.map_err(|error| failed(&error))?.id;
+        let factor = service.switch_email_factor(account, person.email_factor).await;
+        factor.map_err(|denial| failed(&denial.reason()))?;
+        match person.state {
+            State::Complete => {
+                for channel in Channel::ALL {
+                    service.enrol_channel(account, channel).await.map_err(|denial| failed(&denial.reason()))?;
+                }
+            }
+            State::PasswordExpired => {
+                service.expire_password(account).await.map_err(|denial| failed(&denial.reason()))?;
+            }
+        }
     }
+    let key = service.add_api_key("quickstart-program").await.map_err(|error| failed(&error))?;
+    key.expose().clone_into(&mut credentials.session_api_key);
     let uris: Box<[Box<str>]> = Box::new([REDIRECT_URI.into()]);
     let client = NewClient { id: credentials.oauth_client_id.as_str().into(), rights: rights(false), redirect_uris: uris };
     credentials.oauth_client_secret = add_client(service, client).await?;
@@ -132,8 +148,17 @@ try it in another terminal:
   CODE=$(curl -s $URL/v1/authentications/password -H "$json" -d '{{"mfaToken":"'$MFA'","password":"'$ACCOUNT_PASSWORD'","clientId":"'$OAUTH_CLIENT_ID'","clientSecret":"'$OAUTH_CLIENT_SECRET'","phoneNumber":"'$ACCOUNT_PHONE'"}}' | grep -o '"code":"[^"]*' | cut -d'"' -f4)
   TOKEN=$(curl -s $URL/v2/oauth/token -d grant_type=authorization_code -d code=$CODE -d redirect_uri=$OAUTH_REDIRECT_URI -d client_id=$OAUTH_CLIENT_ID -d client_secret=$OAUTH_CLIENT_SECRET | grep -o '"access_token":"[^"]*' | cut -d'"' -f4)
   curl -i $URL/api/hello -H "Authorization: Bearer $TOKEN"     # 200: the echo shows X-Auth-Subject
+  curl -s $URL/api/v2/signin -H "$json" -d '{{"email":"'$ACCOUNT_EMAIL'","password":"'$ACCOUNT_PASSWORD'"}}'   # a signed pair
   curl -i $URL/v2/oauth/revoke -d token=$TOKEN -d client_id=$OAUTH_CLIENT_ID -d client_secret=$OAUTH_CLIENT_SECRET
   curl -i $URL/api/hello -H "Authorization: Bearer $TOKEN"     # 401: dead at once
+
+the session API:
+  key="api-key: $SESSION_API_KEY"
+  TOKEN=$(curl -s $URL/multi/login_with_password -H "$key" -H "$json" -d '{{"email":"'$ACCOUNT_EMAIL'","password":{{"value":"'$ACCOUNT_PASSWORD'"}}}}' | cut -d'"' -f4)
+  curl -i $URL/api/sensitive -H "Authorization: Bearer $TOKEN" # 401: needs a second factor
+  curl -i -X POST $URL/multi/stepup/challenges/otp/SMS -H "$key" -H "Authorization: Bearer $TOKEN"
+  curl -i $URL/multi/stepup/challenges/otp/SMS/verify -H "$key" -H "Authorization: Bearer $TOKEN" -H "$json" -d '{{"verificationCode":"123456"}}'
+  curl -i $URL/api/sensitive -H "Authorization: Bearer $TOKEN" # 200
 "#,
         config = dir.join(CONFIG_FILE).display(),
         admin = gateway.admin,

@@ -2,19 +2,23 @@
 //!
 //! The meanings are the documentation: they stand in the schema and in the reports, so the fields here carry none.
 
+mod back_office_api;
 mod gateway;
 mod issuer;
 mod route;
+mod session_api;
 mod settings;
 mod token_service;
 mod upstream;
 
+pub(crate) use back_office_api::{BackOfficeApi, SigningKeys, TokenType};
 pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference};
 pub use route::Ends;
 pub(crate) use route::{AccessRule, Bearer, Route};
+pub(crate) use session_api::SessionApi;
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::At;
 use crate::config::notation::{Bytes, Keys, Lasting, Whole};
+use crate::config::sections::{BackOfficeApi, SessionApi, SigningKeys};
 use crate::config::table::Table;
 use crate::config::units::{GIB, MIB, days, hours, minutes, seconds};
 use crate::config::values::{BASE_URL, FILE, PATH};
@@ -17,6 +18,9 @@ pub(crate) struct TokenService {
     pub(crate) hashing: Hashing,
     pub(crate) lock: Lock,
     pub(crate) oauth: Option<At<OAuthApi>>,
+    pub(crate) session: Option<At<SessionApi>>,
+    pub(crate) back_office: Option<At<BackOfficeApi>>,
+    pub(crate) keys: SigningKeys,
 }
 
 impl TokenService {
@@ -31,6 +35,13 @@ impl TokenService {
             hashing: t.section("hashing", Hashing::read, "How passwords are hashed (argon2id, RFC 9106)."),
             lock: t.section("lock", Lock::read, "When an account is locked."),
             oauth: t.optional("oauth", Keys(OAuthApi::read), "The OAuth API; it is not mounted when left out."),
+            session: t.optional("session", Keys(SessionApi::read), "The session API; it is not mounted when left out."),
+            back_office: t.optional(
+                "back_office",
+                Keys(BackOfficeApi::read),
+                "The back office API; it is not mounted when left out.",
+            ),
+            keys: t.section("keys", SigningKeys::read, "The keys that tokens are signed with."),
         }
     }
 }

@@ -129,6 +129,7 @@ pub(super) fn draft(name: At<String>, place: Place, key: RouteKey, particulars: 
         body_limit: particulars.body_limit,
         forward_authorization: settings.forward_authorization.value,
         identity: particulars.dress.identity,
+        request_ref: false,
         ends: None,
     };
     Draft { name, place, key, route }

@@ -5,7 +5,9 @@ use http::Method;
 
 use super::*;
 use crate::model::{ClaimValue, IssuerId, NonEmpty, Style, TokenKind};
-use crate::plan::{ClientAuthentication, Ends, IssuerKind, JwtAlgorithm, KeySource, OnOutage, Servers, Target, UpstreamServer};
+use crate::plan::{
+    ClientAuthentication, Ends, IssuerKind, JwtAlgorithm, KeySource, OnOutage, Servers, Target, TokenType, UpstreamServer,
+};
 use crate::rules::access::Access;
 use crate::rules::cors::Origins;
 use crate::rules::routing::Found;
@@ -262,6 +264,128 @@ fn the_lives_of_the_oauth_api_reach_their_places() {
     assert_eq!((hashing.memory_kib, hashing.passes, hashing.parallel, hashing.queue), (64 * 1024, 3, 4, 5));
     assert_eq!((service.lock.attempts, service.lock.duration), (6, minutes(7)));
     assert_eq!(&*route_of(&plan, "/t", &Method::POST).name, "oauth.token");
+}
+
+#[test]
+fn the_lives_and_limits_of_the_back_office_api_reach_their_places() {
+    let text = r#"
+        environment = "sandbox"
+        [[listener]]
+        address = "127.0.0.1:8080"
+        [token_service]
+        public_url = "https://api.example/"
+        keys = { max_age = "1s" }
+        [token_service.back_office]
+        prefix = "/staff"
+        token_type = "at+jwt"
+        access_ttl = "2s"
+        refresh_idle = "3s"
+        refresh_absolute = "4s"
+        refresh_grace = "5s"
+        superseded_access = "6s"
+        code_ttl = "7s"
+        code_tries = 8
+        codes_per_account = 9
+        limits = { sign_in = 10, confirm = 11, refresh = 12, window = "13s", block = "14s" }
+        [upstream.u]
+        builtin = "echo"
+        [[route]]
+        path = "/staff/**"
+        upstream = "u"
+        access = "public""#;
+    let plan = plan_of(text);
+    let service = plan.token_service.as_ref().unwrap();
+    let api = service.back_office.as_ref().unwrap();
+    let lives = [
+        service.keys_published_for,
+        api.access_ttl,
+        api.refresh_idle,
+        api.refresh_absolute,
+        api.refresh_grace,
+        api.superseded_access,
+        api.code_ttl,
+        api.limits.window,
+        api.limits.block,
+    ];
+    assert_eq!(lives, [1, 2, 3, 4, 5, 6, 7, 13, 14].map(seconds));
+    assert_eq!((api.code_tries, api.codes_per_account), (8, 9));
+    assert_eq!((api.limits.sign_in, api.limits.confirm, api.limits.refresh), (10, 11, 12));
+    assert_eq!((&*api.audience, api.token_type), ("https://api.example", TokenType::AccessToken));
+    let name = |path| &*route_of(&plan, path, &Method::POST).name;
+    let names = ["/staff/signin", "/staff/2fa/confirm", "/staff/refresh", "/staff/signout"].map(name);
+    assert_eq!(names, ["back_office.sign_in", "back_office.confirm", "back_office.refresh", "back_office.sign_out"]);
+    let sign_out = route_of(&plan, "/staff/signout", &Method::POST);
+    assert!(matches!(sign_out.access, Access::Bearer(_)));
+    assert_eq!(sign_out.style(), Style::BackOffice);
+}
+
+#[test]
+fn the_lives_and_limits_of_the_session_api_reach_their_places() {
+    let text = with(
+        r#"
+        [token_service.session]
+        prefix = "/sessions"
+        idle = "1m"
+        absolute = "1h"
+        challenge_ttl = "2m"
+        code_tries = 3
+        resend_interval = "4s"
+        challenges_per_account = 5
+        logins_per_source = 6
+        password_life = "90d"
+        callback_secret = { file = "/run/secret" }
+        "#,
+        "access = \"public\"",
+    );
+    let plan = plan_of(&format!("environment = \"sandbox\"\n{text}"));
+    let api = plan.token_service.as_ref().and_then(|service| service.session.as_ref()).unwrap();
+    assert_eq!((&*api.prefix, api.idle, api.absolute), ("/sessions", minutes(1), minutes(60)));
+    let limits = api.challenges;
+    assert_eq!((limits.ttl, limits.tries, limits.resend_interval, limits.per_account), (minutes(2), 3, seconds(4), 5));
+    assert_eq!(api.logins_per_source, 6);
+    assert_eq!(api.password_life, Some(minutes(90 * 24 * 60)));
+    assert_eq!(api.callback_secret.as_ref().map(crate::model::Secret::expose), Some("hush"));
+    assert_eq!(&*route_of(&plan, "/sessions/logout", &Method::POST).name, "session.log_out");
+}
+
+#[test]
+fn every_answer_below_the_session_apis_prefix_names_its_request_and_speaks_its_style() {
+    let plan = plan_of(QUICK_START);
+    let everywhere = [
+        ("/multi/login_with_password", Method::POST),
+        ("/multi/identities", Method::GET),
+        ("/multi", Method::GET),
+        ("/multi/", Method::DELETE),
+        ("/multi/unknown/path", Method::PATCH),
+        ("/multi/stepup/challenges/otp/SMS", Method::POST),
+        ("/multi/stepup/unknown", Method::POST),
+    ];
+    for (path, method) in everywhere {
+        let route = route_of(&plan, path, &method);
+        assert!(route.request_ref, "{path}");
+        assert_eq!((route.style(), matches!(route.target, Target::TokenService)), (Style::Session, true), "{path}");
+    }
+    let found = plan.table.find("gateway.example", "/multi/login_with_password", &Method::GET, None);
+    let Found::WrongMethod { route, allowed } = found else { panic!("{found:?}") };
+    assert!(plan.routes[route].request_ref && allowed.contains(&Method::POST));
+    assert!(!route_of(&plan, "/api/x", &Method::GET).request_ref);
+}
+
+#[test]
+fn a_temporary_token_gets_to_the_password_and_nowhere_else() {
+    let plan = plan_of(QUICK_START);
+    let takes = |path, method| match &route_of(&plan, path, &method).access {
+        Access::Bearer(requirements) => requirements.kinds.contains(&TokenKind::Temporary),
+        Access::Public | Access::Optional(_) => panic!("{path} is open"),
+    };
+    assert!(takes("/multi/passwords/update", Method::POST));
+    let others = ["/multi/logout", "/multi/stepup/challenges/otp/SMS", "/multi/authentication_factors/push/AUTHY"];
+    assert!(others.into_iter().all(|path| !takes(path, Method::POST)));
+    assert!(!takes("/multi/identities", Method::GET) && !takes("/api/x", Method::GET));
+    // These say for themselves what is wrong with a token, or look at none.
+    for path in ["/multi/access_token", "/multi/login_with_password", "/multi/callbacks/push"] {
+        assert!(matches!(route_of(&plan, path, &Method::POST).access, Access::Public), "{path}");
+    }
 }
 
 #[test]

@@ -13,11 +13,22 @@ use crate::model::{Timestamp, TokenKind};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
+use crate::tokens::factor::Channel;
 use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
-use crate::tokens::session::{Authentication, RefreshRule, SessionRule};
+use crate::tokens::session::{Api, Authentication, RefreshRule, SessionRule};
 
+mod entries;
+mod sessions;
+mod signing_keys;
 pub mod sqlite;
+
+pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep};
+pub use sessions::{
+    Approval, CodeAnswer, CodeVerdict, Exchange, ExchangeStep, OpenSession, PasswordChange, PushAnswer, PushVerdict, Reachable,
+    SessionStore,
+};
+pub use signing_keys::{SigningKeyRow, SigningKeyStore};
 
 /// Why a step was not done. In every case nothing of it has been kept, unless the machine died while it was being kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -32,7 +43,7 @@ pub enum StoreFault {
 
 /// The state of the token service.
 #[async_trait]
-pub trait TokenStore: Send + Sync + fmt::Debug {
+pub trait TokenStore: EntryStore + SessionStore + SigningKeyStore + Send + Sync + fmt::Debug {
     /// Whether the database belongs to the server key with this check value; the first caller decides.
     async fn adopt_key(&self, check: Mac) -> Result<bool, StoreFault>;
 
@@ -131,6 +142,8 @@ pub struct Enrolled {
     pub status: AccountStatus,
     /// Its password.
     pub password: Option<PasswordHash>,
+    /// Until when the password is good; for ever if it is not said.
+    pub password_expires: Option<Timestamp>,
 }
 
 /// A password hash to be replaced by one of today's strength.
@@ -177,14 +190,32 @@ pub struct ChallengeId(pub [u8; 16]);
 pub enum ChallengeKind {
     /// To prove a phone number before a sign-in.
     Phone,
+    /// To finish a sign-in whose password was right.
+    SignIn,
+    /// To step a token up by a code.
+    StepUpCode,
+    /// To step a token up by an approval on a device.
+    StepUpPush,
+    /// To enrol a channel by a code.
+    EnrolCode,
+    /// To enrol a device by an approval on it.
+    EnrolPush,
 }
 
 impl ChallengeKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Phone, Self::StepUpCode, Self::StepUpPush, Self::EnrolCode, Self::EnrolPush];
+
     /// Its name in the database.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Phone => "phone",
+            Self::SignIn => "sign-in",
+            Self::StepUpCode => "step-up-code",
+            Self::StepUpPush => "step-up-push",
+            Self::EnrolCode => "enrol-code",
+            Self::EnrolPush => "enrol-push",
         }
     }
 }
@@ -200,6 +231,8 @@ pub struct ChallengeRow {
     pub destination: Mac,
     /// Whose destination it is; of those that are nobody's, only so many are kept.
     pub account: Option<AccountId>,
+    /// The token for which it is opened, and the channel on which it is asked, if it is for one.
+    pub asked: Option<(Fingerprint, Channel)>,
     /// The code.
     pub code: Mac,
     /// Tries after which it is void.
@@ -214,6 +247,19 @@ pub struct ChallengeRow {
     pub budget: u32,
     /// The window of the budget.
     pub budget_window: Duration,
+    /// What becomes of the one before it.
+    pub if_open: IfOpen,
+}
+
+/// What becomes of a challenge that is open when another is to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IfOpen {
+    /// It is void.
+    Replace,
+    /// It stays, and the other is not opened.
+    Keep,
+    /// It stays, and the other is opened beside it: each is answered by a token of its own.
+    Join,
 }
 
 /// What became of opening a challenge.
@@ -221,8 +267,12 @@ pub struct ChallengeRow {
 pub enum Opening {
     /// It is open.
     Opened,
-    /// There were too many, or the last was too recent; how long until the next.
+    /// The last was too recent; how long until the next.
     TooSoon(Duration),
+    /// There were too many; how long until the next.
+    Exhausted(Duration),
+    /// There is one, and it stays.
+    AlreadyOpen,
 }
 
 /// A code that is presented.
@@ -260,6 +310,7 @@ pub struct RedeemStep {
     pub redirect_uri: Box<str>,
     pub sid: Box<str>,
     pub rule: SessionRule,
+    pub refresh_idle: Duration,
     pub access: Fingerprint,
     pub refresh: Fingerprint,
     pub now: Timestamp,
@@ -283,8 +334,12 @@ pub enum Redemption {
 pub struct Issued {
     /// For whom.
     pub account: AccountId,
+    /// When.
+    pub at: Timestamp,
     /// Until when the access token is good.
     pub access_expires: Timestamp,
+    /// Until when the refresh token is.
+    pub refresh_expires: Timestamp,
 }
 
 /// A refresh token to be used, and the tokens to follow it.
@@ -293,6 +348,7 @@ pub struct Issued {
 pub struct RotateStep {
     pub used: Fingerprint,
     pub client: Box<str>,
+    pub api: Api,
     pub rule: RefreshRule,
     pub access_ttl: Duration,
     pub access: Fingerprint,
@@ -340,4 +396,6 @@ pub struct LiveToken {
     pub auth_time: Timestamp,
     pub issued: Timestamp,
     pub expires: Timestamp,
+    /// When its session was last used, as far as it is written down, and how long it lives after that.
+    pub idle: Option<(Timestamp, Duration)>,
 }

@@ -6,13 +6,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::{Clock, Entropy, IssuerId, Now, Secret, Tick, Timestamp};
-use crate::plan::{self, Environment, Hashing, LockSettings, OAuthApi, OAuthPaths};
+use crate::plan::{
+    self, BackOfficeApi, BackOfficeLimits, BackOfficePaths, ChallengeLimits, Environment, Hashing, LockSettings, OAuthApi,
+    OAuthPaths, SessionApi, TokenType,
+};
 use crate::store::cuts::Cuts;
 use crate::tokens::account::{Account, AccountKind, NewAccount};
 use crate::tokens::client::{Client, ClientRight, NewClient};
 use crate::tokens::identifier::{EmailAddress, PhoneNumber};
+use crate::tokens::keyring::Keyring;
 use crate::tokens::notifier::SandboxNotifier;
 use crate::tokens::session::{CodeRule, SessionRule, VerificationRule};
+use crate::tokens::signing::tests::row as shared_key;
+use crate::tokens::store::SigningKeyStore;
+use crate::tokens::store::sqlite::SqliteStore;
 use crate::tokens::{Settings, SignIn, Surroundings, TokenService};
 
 pub(crate) const PHONE: &str = "+40711111298";
@@ -116,8 +123,53 @@ pub(crate) fn settings() -> plan::TokenService {
             resend_interval: Duration::ZERO,
             codes_per_phone: 100,
         }),
+        session: Some(SessionApi {
+            prefix: "/multi".into(),
+            idle: Duration::from_mins(5),
+            absolute: Duration::from_hours(12),
+            challenges: ChallengeLimits {
+                ttl: Duration::from_mins(5),
+                tries: 5,
+                resend_interval: Duration::from_secs(15),
+                per_account: 10,
+            },
+            logins_per_source: 100,
+            password_life: None,
+            callback_secret: Some(secret("shared with the carrier")),
+        }),
+        back_office: None,
+        keys_published_for: Duration::from_mins(10),
         hashing: Hashing { memory_kib: 64, passes: 1, parallel: 2, queue: 128 },
         lock: LockSettings { attempts: 5, duration: Duration::from_mins(30) },
+    }
+}
+
+/// API C, whose tokens are signed with a key that all tests share.
+pub(crate) fn back_office() -> BackOfficeApi {
+    BackOfficeApi {
+        audience: "https://gateway.example".into(),
+        token_type: TokenType::Jwt,
+        access_ttl: Duration::from_hours(10),
+        refresh_idle: Duration::from_hours(14 * 24),
+        refresh_absolute: Duration::from_hours(30 * 24),
+        refresh_grace: Duration::ZERO,
+        superseded_access: Duration::from_mins(1),
+        code_ttl: Duration::from_mins(10),
+        code_tries: 5,
+        codes_per_account: 100,
+        limits: BackOfficeLimits {
+            sign_in: 5,
+            confirm: 3,
+            refresh: 5,
+            window: Duration::from_mins(1),
+            block: Duration::from_mins(10),
+        },
+        paths: BackOfficePaths {
+            sign_in: "/api/v2/signin".into(),
+            confirm: "/api/v2/2fa/confirm".into(),
+            refresh: "/api/v2/refresh".into(),
+            sign_out: "/api/v2/signout".into(),
+        },
     }
 }
 
@@ -131,6 +183,9 @@ impl World {
         let clock = Arc::new(HandClock(Mutex::new(start)));
         let (cuts, entropy) = (Arc::new(Cuts::new(Duration::from_hours(1))), Arc::new(Counting(AtomicU64::new(0))));
         let directory = Directory::new();
+        if plan.back_office.is_some() {
+            keep_shared_key(&directory, start.wall, entropy.as_ref()).await;
+        }
         let surroundings = surroundings(&clock, &cuts, &entropy);
         let service = TokenService::open(&directory.database(), &sandbox(&plan), surroundings).await.unwrap();
         let service = Arc::new(service);
@@ -176,6 +231,13 @@ impl World {
     pub(crate) async fn is_good(&self, token: &str) -> bool {
         self.service.introspect(token).await.unwrap().is_some()
     }
+}
+
+/// Makes the database with a key that was made before, so that not every test has to wait for one.
+async fn keep_shared_key(directory: &Directory, now: Timestamp, entropy: &dyn Entropy) {
+    let store = SqliteStore::open(&directory.database(), now).unwrap();
+    let keyring = Keyring::open(&directory.0.join("tokens.sqlite.key"), entropy).unwrap();
+    assert!(store.add_signing_key(shared_key(0, &keyring, now), now).await.unwrap());
 }
 
 fn sandbox(plan: &plan::TokenService) -> Settings {

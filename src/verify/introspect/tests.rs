@@ -99,6 +99,7 @@ async fn an_active_answer_is_read_whole() {
         issued_at: Some(Timestamp::from_millis(2_000_000_000_500)),
         not_before: Some(Timestamp::from_secs(1_999_999_999)),
         expires_at: Some(Timestamp::from_secs(2_000_003_600)),
+        activity: None,
         claims: [("plan".into(), ClaimValue::List(Box::new(gold)))].into(),
     };
     assert_eq!(facts, expected);

@@ -90,8 +90,10 @@ pub(crate) fn upstream(name: &str, servers: &[SocketAddr], keys: &str) -> String
     format!("[upstream.{name}]\nservers = [{list}]\n{keys}\n")
 }
 
-/// The configuration of an issuer that is asked at this address, and further keys.
+/// The configuration of an issuer that is asked at this address, and further keys. Unless they say otherwise it has all the
+/// time in the world, so that a busy machine is no outage.
 pub(crate) fn issuer(name: &str, at: SocketAddr, keys: &str) -> String {
     let client = format!("client = {{ basic = {{ id = \"gate way\", secret = {{ env = \"{}\" }} }} }}", SECRET.0);
-    format!("[issuer.{name}.introspection]\nurl = \"http://{at}/introspect\"\n{client}\n{keys}\n")
+    let deadline = if keys.contains("deadline") { "" } else { "deadline = \"1m\"" };
+    format!("[issuer.{name}.introspection]\nurl = \"http://{at}/introspect\"\n{client}\n{deadline}\n{keys}\n")
 }

@@ -1,10 +1,12 @@
 //! Accounts and their passwords.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params};
 
 use crate::model::Timestamp;
 use crate::tokens::account::{Account, AccountId, AccountStatus};
 use crate::tokens::identifier::Identifier;
+use crate::tokens::identity::{IdentityKind, NewIdentity, Role};
+use crate::tokens::store::sqlite::identities;
 use crate::tokens::store::sqlite::rows::At;
 use crate::tokens::store::{AccountRow, Enrolled, PasswordHash, PasswordReplacement, Taken};
 
@@ -12,6 +14,7 @@ use crate::tokens::store::{AccountRow, Enrolled, PasswordHash, PasswordReplaceme
 pub(super) enum Key {
     Phone(Box<str>),
     Email(Box<str>),
+    Number(AccountId),
 }
 
 impl Key {
@@ -44,6 +47,8 @@ pub(super) fn add(db: &Connection, new: &AccountRow) -> rusqlite::Result<Result<
     if let Some(PasswordHash(phc)) = &new.password {
         db.execute("INSERT INTO password (account_id, phc, changed) VALUES (?1, ?2, ?3)", (id, phc, At(new.now)))?;
     }
+    let own = NewIdentity { kind: IdentityKind::Consumer, name: new.email.clone(), role: Role::Root };
+    identities::add(db, id, &own, new.now)?;
     by_id(db, id)?.map(Ok).ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
@@ -78,14 +83,17 @@ pub(super) fn page(db: &Connection, after: AccountId, limit: u32) -> rusqlite::R
 }
 
 pub(super) fn enrolled(db: &Connection, key: &Key) -> rusqlite::Result<Option<Enrolled>> {
-    let (column, value) = match key {
+    let (column, value): (_, &dyn ToSql) = match key {
         Key::Phone(phone) => ("phone_key", phone),
         Key::Email(email) => ("email_key", email),
+        Key::Number(id) => ("id", id),
     };
-    let query = format!("SELECT id, status, phc FROM account LEFT JOIN password ON account_id = id WHERE {column} = ?1");
+    let query =
+        format!("SELECT id, status, phc, expires FROM account LEFT JOIN password ON account_id = id WHERE {column} = ?1");
     let read = |row: &Row<'_>| {
         let password = row.get::<_, Option<Box<str>>>(2)?.map(PasswordHash);
-        Ok(Enrolled { id: row.get(0)?, status: row.get(1)?, password })
+        let password_expires = row.get::<_, Option<At>>(3)?.map(|at| at.0);
+        Ok(Enrolled { id: row.get(0)?, status: row.get(1)?, password, password_expires })
     };
     db.prepare_cached(&query)?.query_row([value], read).optional()
 }
@@ -107,4 +115,8 @@ pub(super) fn replace_password(db: &Connection, replacement: &PasswordReplacemen
     let PasswordReplacement { account, old, new } = replacement;
     db.prepare_cached("UPDATE password SET phc = ?3 WHERE account_id = ?1 AND phc = ?2")?.execute((account, &old.0, &new.0))?;
     Ok(())
+}
+
+pub(super) fn expire_password(db: &Connection, account: AccountId, at: Timestamp) -> rusqlite::Result<bool> {
+    Ok(db.execute("UPDATE password SET expires = ?2 WHERE account_id = ?1", (account, At(at)))? == 1)
 }

@@ -5,17 +5,18 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use crate::model::Timestamp;
+use crate::tokens::account::AccountId;
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::sqlite::rows::{At, Hash};
-use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Opening, SignInStep};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Confirmation, IfOpen, Opening, SignInStep};
 
 /// Challenges for destinations that are nobody's which are kept at once. They exist so that asking for a code tells
 /// nothing; beyond this many, a flood is under way, and the database matters more than its author's doubts.
 const NOBODYS: i64 = 50_000;
 
 pub(super) fn open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Opening> {
-    if let Some(wait) = wait(db, new)? {
-        return Ok(Opening::TooSoon(wait));
+    if let Some(refused) = refusal(db, new)? {
+        return Ok(refused);
     }
     if new.account.is_none() {
         let nobodys: i64 = db
@@ -25,38 +26,80 @@ pub(super) fn open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Open
             return Ok(Opening::Opened);
         }
     }
-    db.prepare_cached(
-        "UPDATE challenge SET voided = :now
-         WHERE destination_mac = :destination AND kind = :kind AND voided IS NULL AND answered IS NULL",
-    )?
-    .execute(named_params! { ":destination": new.destination, ":kind": new.kind.name(), ":now": At(new.now) })?;
+    let (token, channel) = (new.asked.map(|(token, _)| Hash(token)), new.asked.map(|(_, channel)| channel));
+    if new.if_open != IfOpen::Join {
+        db.prepare_cached(
+            "UPDATE challenge SET voided = :now
+             WHERE destination_mac = :destination AND kind = :kind AND token_hash IS :token
+                 AND voided IS NULL AND answered IS NULL",
+        )?
+        .execute(named_params! {
+            ":destination": new.destination, ":kind": new.kind.name(), ":token": token, ":now": At(new.now),
+        })?;
+    }
     db.prepare_cached(
         "INSERT INTO challenge
-            (id, kind, destination_mac, account_id, code_mac, tries, max_tries, created, expires, keep_until)
-         VALUES (:id, :kind, :destination, :account, :code, 0, :max_tries, :now, :expires, :keep_until)",
+            (id, kind, destination_mac, account_id, token_hash, channel, code_mac, tries, max_tries, created, expires, keep_until)
+         VALUES (:id, :kind, :destination, :account, :token, :channel, :code, 0, :max_tries, :now, :expires, :keep_until)",
     )?
     .execute(named_params! {
-        ":id": new.id, ":kind": new.kind.name(), ":destination": new.destination, ":account": new.account, ":code": new.code,
+        ":id": new.id, ":kind": new.kind.name(), ":destination": new.destination, ":account": new.account, ":token": token,
+        ":channel": channel, ":code": new.code,
         ":max_tries": new.max_tries, ":now": At(new.now), ":expires": At(new.expires),
         ":keep_until": At(new.expires.max(new.now.after(new.budget_window))),
     })?;
     Ok(Opening::Opened)
 }
 
-/// How long until another challenge may be opened, if it may not now: exact, over a window that slides.
-fn wait(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Option<Duration>> {
-    let mut recent = db.prepare_cached(
+/// Why another challenge may not be opened now, if it may not. Waits are exact, over windows that slide. The budget is the
+/// destination's; the interval, and the challenge that may be open, are those of the token for which it is asked.
+fn refusal(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Option<Opening>> {
+    let open = new.if_open == IfOpen::Keep && is_open(db, new)?;
+    if open {
+        return Ok(Some(Opening::AlreadyOpen));
+    }
+    let wait = |since: Option<Timestamp>, apart: Duration| {
+        since.map(|since| since.after(apart).since(new.now)).filter(|wait| !wait.is_zero())
+    };
+    let budget = wait(oldest_within_budget(db, new)?, new.budget_window);
+    let resend = wait(last_for_token(db, new)?, new.resend_interval);
+    Ok(match (budget, resend) {
+        (Some(budget), resend) => Some(Opening::Exhausted(budget.max(resend.unwrap_or_default()))),
+        (None, Some(resend)) => Some(Opening::TooSoon(resend)),
+        (None, None) => None,
+    })
+}
+
+fn is_open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<bool> {
+    db.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM challenge
+         WHERE destination_mac = ?1 AND kind = ?2 AND token_hash IS ?3 AND voided IS NULL AND answered IS NULL AND expires > ?4)",
+    )?
+    .query_row((new.destination, new.kind.name(), new.asked.map(|(token, _)| Hash(token)), At(new.now)), |row| row.get(0))
+}
+
+/// If the budget is spent: when the oldest of the challenges that spent it was opened.
+fn oldest_within_budget(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Option<Timestamp>> {
+    db.prepare_cached(
         "SELECT created FROM challenge WHERE destination_mac = ?1 AND kind = ?2 AND created > ?3
-         ORDER BY created DESC LIMIT ?4",
-    )?;
-    let since = At(new.now.before(new.budget_window.max(new.resend_interval)));
-    let limit = new.budget.max(1);
-    let opened: Vec<At> =
-        recent.query_map((new.destination, new.kind.name(), since, limit), |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let resend = opened.first().map(|last| last.0.after(new.resend_interval));
-    let exhausted = opened.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    let budget = opened.last().filter(|_| exhausted).map(|oldest| oldest.0.after(new.budget_window));
-    Ok(resend.max(budget).map(|again| again.since(new.now)).filter(|wait| !wait.is_zero()))
+         ORDER BY created DESC LIMIT 1 OFFSET ?4",
+    )?
+    .query_row((new.destination, new.kind.name(), At(new.now.before(new.budget_window)), new.budget.max(1) - 1), |row| {
+        row.get::<_, At>(0)
+    })
+    .optional()
+    .map(|at| at.map(|at| at.0))
+}
+
+fn last_for_token(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Option<Timestamp>> {
+    db.prepare_cached(
+        "SELECT max(created) FROM challenge WHERE destination_mac = ?1 AND kind = ?2 AND token_hash IS ?3 AND created > ?4",
+    )?
+    .query_row(
+        (new.destination, new.kind.name(), new.asked.map(|(token, _)| Hash(token)), At(new.now.before(new.resend_interval))),
+        |row| row.get::<_, Option<At>>(0),
+    )
+    .map(|at| at.map(|at| at.0))
 }
 
 pub(super) fn open_one(
@@ -74,17 +117,21 @@ pub(super) fn open_one(
     .optional()
 }
 
-pub(super) fn answer(db: &Connection, answer: &Answer) -> rusqlite::Result<bool> {
-    // The try is counted by the same statement that hands out what to compare with.
+/// Counts a try, and compares. The same statement counts that hands out what to compare with.
+fn is_answered_by(db: &Connection, challenge: ChallengeId, code: Mac, now: Timestamp) -> rusqlite::Result<bool> {
     let expected: Option<Mac> = db
         .prepare_cached(
             "UPDATE challenge SET tries = tries + 1
              WHERE id = ?1 AND voided IS NULL AND answered IS NULL AND expires > ?2 AND tries < max_tries
              RETURNING code_mac",
         )?
-        .query_row((answer.challenge, At(answer.now)), |row| row.get(0))
+        .query_row((challenge, At(now)), |row| row.get(0))
         .optional()?;
-    if expected != Some(answer.code) {
+    Ok(expected == Some(code))
+}
+
+pub(super) fn answer(db: &Connection, answer: &Answer) -> rusqlite::Result<bool> {
+    if !is_answered_by(db, answer.challenge, answer.code, answer.now)? {
         return Ok(false);
     }
     db.prepare_cached(
@@ -95,6 +142,23 @@ pub(super) fn answer(db: &Connection, answer: &Answer) -> rusqlite::Result<bool>
         ":id": answer.challenge, ":now": At(answer.now), ":proof": Hash(answer.proof), ":expires": At(answer.proof_expires),
     })?;
     Ok(true)
+}
+
+pub(super) fn account_of(db: &Connection, challenge: ChallengeId, kind: ChallengeKind) -> rusqlite::Result<Option<AccountId>> {
+    db.prepare_cached("SELECT account_id FROM challenge WHERE id = ?1 AND kind = ?2 AND account_id IS NOT NULL")?
+        .query_row((challenge, kind.name()), |row| row.get(0))
+        .optional()
+}
+
+/// Counts a try at the challenge of a sign-in and, if the code is right, consumes it.
+pub(super) fn consume(db: &Connection, code: &Confirmation, account: AccountId, now: Timestamp) -> rusqlite::Result<bool> {
+    if !is_answered_by(db, code.challenge, code.code, now)? {
+        return Ok(false);
+    }
+    let consumed = db
+        .prepare_cached("UPDATE challenge SET answered = ?4 WHERE id = ?1 AND kind = ?2 AND account_id = ?3")?
+        .execute((code.challenge, ChallengeKind::SignIn.name(), account, At(now)))?;
+    Ok(consumed == 1)
 }
 
 pub(super) fn sign_in(db: &Connection, step: &SignInStep) -> rusqlite::Result<bool> {

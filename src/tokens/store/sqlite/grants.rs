@@ -7,8 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use crate::model::Timestamp;
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
+use crate::tokens::session::Api;
 use crate::tokens::store::sqlite::rows::{At, Hash, Kind};
-use crate::tokens::store::{Issued, LiveToken, Revocation, RotateStep, Rotation};
+use crate::tokens::store::{Descent, Issued, LiveToken, NO_CLIENT, Revocation, RotateStep, Rotation};
 
 /// A pair of tokens to be issued under a grant.
 pub(super) struct NewTokens<'a> {
@@ -22,8 +23,8 @@ pub(super) struct NewTokens<'a> {
     pub(super) now: Timestamp,
 }
 
-/// Issues a pair, neither of which outlives the grant; until when the access token is good.
-pub(super) fn issue_tokens(db: &Connection, new: &NewTokens<'_>) -> rusqlite::Result<Timestamp> {
+/// Issues a pair, neither of which outlives the grant.
+pub(super) fn issue_tokens(db: &Connection, account: AccountId, new: &NewTokens<'_>) -> rusqlite::Result<Issued> {
     let access_expires = new.now.after(new.access_ttl).min(new.grant_end);
     let refresh_expires = new.now.after(new.refresh_idle).min(new.grant_end);
     db.prepare_cached(
@@ -36,7 +37,7 @@ pub(super) fn issue_tokens(db: &Connection, new: &NewTokens<'_>) -> rusqlite::Re
         At(new.now),
         At(refresh_expires),
     ))?;
-    Ok(access_expires)
+    Ok(Issued { account, at: new.now, access_expires, refresh_expires })
 }
 
 /// Revokes a grant, and ends its session if that has no other; the session's name, or `None` if it was revoked already.
@@ -70,8 +71,8 @@ struct Found {
 pub(super) fn rotate(db: &Connection, step: &RotateStep) -> rusqlite::Result<Rotation> {
     let Some(found) = find(db, step)? else { return Ok(Rotation::Invalid) };
     if found.used {
-        return match found.repeatable {
-            Some(sealed) => repeat(db, found.account, step, sealed),
+        return match &found.repeatable {
+            Some(sealed) => repeat(db, &found, step, sealed),
             None => Ok(revoke_grant(db, found.grant, "refresh-reused", step.now)?.map_or(Rotation::Invalid, Rotation::Reused)),
         };
     }
@@ -90,9 +91,9 @@ pub(super) fn rotate(db: &Connection, step: &RotateStep) -> rusqlite::Result<Rot
         refresh_idle: step.rule.idle,
         now: step.now,
     };
-    let access_expires = issue_tokens(db, &tokens)?;
+    let issued = issue_tokens(db, found.account, &tokens)?;
     db.prepare_cached("UPDATE session SET last_seen = ?2 WHERE sid = ?1")?.execute((&found.sid, At(step.now)))?;
-    Ok(Rotation::Rotated(Issued { account: found.account, access_expires }, found.sid))
+    Ok(Rotation::Rotated(issued, found.sid))
 }
 
 fn find(db: &Connection, step: &RotateStep) -> rusqlite::Result<Option<Found>> {
@@ -115,9 +116,36 @@ fn find(db: &Connection, step: &RotateStep) -> rusqlite::Result<Option<Found>> {
          JOIN session s ON s.sid = g.sid
          JOIN account a ON a.id = s.account_id
          WHERE r.hash = :hash AND g.client_id = :client AND g.revoked IS NULL AND g.expires > :now
-             AND s.ended IS NULL AND s.expires > :now AND a.status = 'active'",
+             AND s.api = :api AND s.ended IS NULL AND s.expires > :now AND a.status = 'active'",
     )?
-    .query_row(named_params! { ":hash": Hash(step.used), ":client": step.client, ":now": At(step.now) }, read)
+    .query_row(
+        named_params! {
+            ":hash": Hash(step.used), ":client": step.client, ":api": step.api.name(), ":now": At(step.now),
+        },
+        read,
+    )
+    .optional()
+}
+
+pub(super) fn descent(db: &Connection, token: Fingerprint, api: Api) -> rusqlite::Result<Option<Descent>> {
+    let read = |row: &Row<'_>| {
+        Ok(Descent {
+            account: row.get(0)?,
+            sid: row.get(1)?,
+            acr: row.get(2)?,
+            amr: row.get(3)?,
+            auth_time: row.get::<_, At>(4)?.0,
+            end: row.get::<_, At>(5)?.0,
+        })
+    };
+    db.prepare_cached(
+        "SELECT s.account_id, s.sid, s.acr, s.amr, s.auth_time, min(g.expires, s.expires)
+         FROM refresh_token r
+         JOIN token_grant g ON g.id = r.grant_id
+         JOIN session s ON s.sid = g.sid
+         WHERE r.hash = ?1 AND g.client_id = ?2 AND s.api = ?3",
+    )?
+    .query_row((Hash(token), NO_CLIENT, api.name()), read)
     .optional()
 }
 
@@ -136,16 +164,20 @@ fn mark_used(db: &Connection, step: &RotateStep) -> rusqlite::Result<bool> {
 }
 
 /// The pair that was issued for the first use, while its access token is still good.
-fn repeat(db: &Connection, account: AccountId, step: &RotateStep, sealed: Box<[u8]>) -> rusqlite::Result<Rotation> {
-    let access_expires: Option<At> = db
+fn repeat(db: &Connection, found: &Found, step: &RotateStep, sealed: &[u8]) -> rusqlite::Result<Rotation> {
+    let issued = |row: &Row<'_>| {
+        let at = row.get::<_, At>(0)?.0;
+        let refresh_expires = at.after(step.rule.idle).min(found.grant_end);
+        Ok(Issued { account: found.account, at, access_expires: row.get::<_, At>(1)?.0, refresh_expires })
+    };
+    let issued = db
         .prepare_cached(
-            "SELECT a.expires FROM refresh_token r JOIN access_token a ON a.hash = r.successor_access
+            "SELECT a.issued, a.expires FROM refresh_token r JOIN access_token a ON a.hash = r.successor_access
              WHERE r.hash = ?1 AND a.revoked IS NULL AND a.expires > ?2",
         )?
-        .query_row((Hash(step.used), At(step.now)), |row| row.get(0))
+        .query_row((Hash(step.used), At(step.now)), issued)
         .optional()?;
-    let issued = access_expires.map(|at| Issued { account, access_expires: at.0 });
-    Ok(issued.map_or(Rotation::Invalid, |issued| Rotation::Repeated(issued, sealed)))
+    Ok(issued.map_or(Rotation::Invalid, |issued| Rotation::Repeated(issued, sealed.into())))
 }
 
 pub(super) fn revoke(db: &Connection, token: Fingerprint, client: &str, now: Timestamp) -> rusqlite::Result<Revocation> {
@@ -169,7 +201,9 @@ pub(super) fn revoke(db: &Connection, token: Fingerprint, client: &str, now: Tim
 }
 
 pub(super) fn live_token(db: &Connection, token: Fingerprint, now: Timestamp) -> rusqlite::Result<Option<LiveToken>> {
+    let millis = |idle: i64| Duration::from_millis(idle.unsigned_abs());
     let read = |row: &Row<'_>| {
+        let last_seen = row.get::<_, At>(11)?.0;
         Ok(LiveToken {
             kind: row.get::<_, Kind>(0)?.0,
             account: row.get(1)?,
@@ -181,17 +215,18 @@ pub(super) fn live_token(db: &Connection, token: Fingerprint, now: Timestamp) ->
             auth_time: row.get::<_, At>(7)?.0,
             issued: row.get::<_, At>(8)?.0,
             expires: row.get::<_, At>(9)?.0,
+            idle: row.get::<_, Option<i64>>(10)?.map(|idle| (last_seen, millis(idle))),
         })
     };
     db.prepare_cached(
-        "SELECT t.kind, s.account_id, s.sid, g.client_id, coalesce(g.scope, ''), s.acr, s.amr, s.auth_time, t.issued,
-             min(t.expires, s.expires)
+        "SELECT t.kind, s.account_id, s.sid, coalesce(nullif(g.client_id, ''), s.client_id), coalesce(g.scope, ''), coalesce(t.acr, s.acr),
+             coalesce(t.amr, s.amr), coalesce(t.auth_time, s.auth_time), t.issued, min(t.expires, s.expires), s.idle_ms, s.last_seen
          FROM access_token t
          JOIN session s ON s.sid = t.sid
          JOIN account a ON a.id = s.account_id
          LEFT JOIN token_grant g ON g.id = t.grant_id
          WHERE t.hash = :hash AND t.revoked IS NULL AND t.expires > :now
-             AND s.ended IS NULL AND s.expires > :now AND (s.idle_ms IS NULL OR s.last_seen + s.idle_ms > :now)
+             AND s.ended IS NULL AND s.expires > :now
              AND a.status = 'active' AND (t.grant_id IS NULL OR (g.revoked IS NULL AND g.expires > :now))",
     )?
     .query_row(named_params! { ":hash": Hash(token), ":now": At(now) }, read)

@@ -8,10 +8,16 @@ mod attempts;
 mod challenges;
 mod clean_up;
 mod clients;
+mod entries;
+mod factors;
 mod grants;
+mod identities;
 mod redeem;
 mod rows;
 mod schema;
+mod sessions;
+mod signing_keys;
+mod step_up;
 mod threads;
 
 use std::fs::OpenOptions;

@@ -4,9 +4,10 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use crate::model::Timestamp;
 use crate::tokens::account::AccountId;
-use crate::tokens::store::sqlite::grants::{NewTokens, issue_tokens, revoke_grant};
+use crate::tokens::store::sqlite::entries::{NewSession, open};
+use crate::tokens::store::sqlite::grants::revoke_grant;
 use crate::tokens::store::sqlite::rows::{At, Hash};
-use crate::tokens::store::{Issued, RedeemStep, Redemption};
+use crate::tokens::store::{RedeemStep, Redemption};
 
 /// What a code stands for.
 struct Earned {
@@ -22,24 +23,23 @@ pub(super) fn redeem(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Red
         return Ok(Redemption::Locked(until));
     }
     let Some(earned) = consume(db, step)? else { return refuse(db, step) };
-    let session_end = step.now.after(step.rule.absolute);
-    open_session(db, step, &earned, session_end)?;
-    db.prepare_cached("INSERT INTO token_grant (sid, client_id, scope, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((&step.sid, &step.client, &earned.scope, At(step.now), At(session_end)))?;
-    let grant = db.last_insert_rowid();
-    db.prepare_cached("UPDATE code SET grant_id = ?2 WHERE hash = ?1")?.execute((Hash(step.code), grant))?;
-    let tokens = NewTokens {
+    let opened = NewSession {
         sid: &step.sid,
-        grant,
-        grant_end: session_end,
+        account: earned.account,
+        rule: &step.rule,
+        acr: &earned.acr,
+        amr: &earned.amr,
+        auth_time: earned.auth_time,
+        client: &step.client,
+        scope: &earned.scope,
         access: step.access,
-        access_ttl: step.rule.access_ttl,
         refresh: step.refresh,
-        refresh_idle: step.rule.refresh.idle,
+        refresh_idle: step.refresh_idle,
         now: step.now,
     };
-    let access_expires = issue_tokens(db, &tokens)?;
-    Ok(Redemption::Issued(Issued { account: earned.account, access_expires }))
+    let (grant, issued) = open(db, &opened)?;
+    db.prepare_cached("UPDATE code SET grant_id = ?2 WHERE hash = ?1")?.execute((Hash(step.code), grant))?;
+    Ok(Redemption::Issued(issued))
 }
 
 /// A code that was earned before the account was locked waits, and is not consumed by being tried.
@@ -92,17 +92,4 @@ fn refuse(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Redemption> {
         .optional()?;
     let Some(grant) = grant else { return Ok(Redemption::Invalid) };
     Ok(revoke_grant(db, grant, "code-reused", step.now)?.map_or(Redemption::Invalid, Redemption::Reused))
-}
-
-fn open_session(db: &Connection, step: &RedeemStep, earned: &Earned, end: Timestamp) -> rusqlite::Result<()> {
-    let idle = step.rule.idle.map(|idle| i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
-    db.prepare_cached(
-        "INSERT INTO session (sid, account_id, api, auth_time, acr, amr, created, last_seen, idle_ms, expires)
-         VALUES (:sid, :account, :api, :auth_time, :acr, :amr, :now, :now, :idle, :end)",
-    )?
-    .execute(named_params! {
-        ":sid": step.sid, ":account": earned.account, ":api": step.rule.api.name(), ":auth_time": At(earned.auth_time),
-        ":acr": earned.acr, ":amr": earned.amr, ":now": At(step.now), ":idle": idle, ":end": At(end),
-    })?;
-    Ok(())
 }

@@ -6,7 +6,7 @@ use crate::model::{Timestamp, TokenKind};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::{AccountId, AccountKind, AccountStatus};
 use crate::tokens::keyring::Mac;
-use crate::tokens::store::ChallengeId;
+use crate::tokens::store::{ChallengeId, ChallengeKind};
 
 /// An instant in a column.
 pub(super) struct At(pub(super) Timestamp);
@@ -53,6 +53,19 @@ pub(super) struct Hash(pub(super) Fingerprint);
 impl ToSql for Hash {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         self.0.0.as_slice().to_sql()
+    }
+}
+
+impl FromSql for Hash {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 32]>::column_result(value).map(|bytes| Self(Fingerprint(bytes)))
+    }
+}
+
+impl FromSql for ChallengeKind {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let name = value.as_str()?;
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -122,6 +135,17 @@ impl FromSql for Kind {
             "auth" => Ok(Self(TokenKind::Auth)),
             "temporary" => Ok(Self(TokenKind::Temporary)),
             _ => Err(FromSqlError::InvalidType),
+        }
+    }
+}
+
+impl ToSql for Kind {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self.0 {
+            TokenKind::Access => Ok("access".into()),
+            TokenKind::Auth => Ok("auth".into()),
+            TokenKind::Temporary => Ok("temporary".into()),
+            TokenKind::Refresh => Err(rusqlite::Error::ToSqlConversionFailure("a refresh token is no access token".into())),
         }
     }
 }

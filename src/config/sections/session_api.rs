@@ -1,0 +1,70 @@
+//! The session API of the embedded token service.
+
+use std::time::Duration;
+
+use crate::config::At;
+use crate::config::notation::{Lasting, Whole};
+use crate::config::sections::SecretReference;
+use crate::config::table::Table;
+use crate::config::units::{days, hours, minutes, seconds};
+use crate::config::values::{PREFIX, SecretNotation};
+
+/// `[token_service.session]`
+#[derive(Debug)]
+pub(crate) struct SessionApi {
+    pub(crate) prefix: At<String>,
+    pub(crate) idle: At<Duration>,
+    pub(crate) absolute: At<Duration>,
+    pub(crate) challenge_ttl: At<Duration>,
+    pub(crate) code_tries: At<u32>,
+    pub(crate) resend_interval: At<Duration>,
+    pub(crate) challenges_per_account: At<u32>,
+    pub(crate) logins_per_source: At<u32>,
+    pub(crate) password_life: Option<At<Duration>>,
+    pub(crate) callback_secret: Option<At<SecretReference>>,
+}
+
+impl SessionApi {
+    pub(crate) fn read(t: &mut Table<'_>) -> Self {
+        Self {
+            prefix: t.or("prefix", PREFIX, "/multi".to_owned(), "What its paths begin with."),
+            idle: t.or("idle", Lasting(seconds(1)..=days(1)), minutes(5), "Life of a session after its last use."),
+            absolute: t.or("absolute", Lasting(seconds(1)..=days(30)), hours(12), "Life of a session whatever its use."),
+            challenge_ttl: t.or(
+                "challenge_ttl",
+                Lasting(seconds(1)..=minutes(10)),
+                minutes(5),
+                "How long a one-time code or a push can be answered.",
+            ),
+            code_tries: t.or("code_tries", Whole(1..=10), 5, "Wrong tries after which a one-time code is void."),
+            resend_interval: t.or(
+                "resend_interval",
+                Lasting(seconds(0)..=hours(1)),
+                seconds(15),
+                "Between two one-time codes for one token and channel.",
+            ),
+            challenges_per_account: t.or(
+                "challenges_per_account",
+                Whole(1..=1000),
+                10,
+                "Codes, and pushes, on one channel of an account within 10 minutes.",
+            ),
+            logins_per_source: t.or(
+                "logins_per_source",
+                Whole(1..=100_000),
+                10,
+                "Logins from one source in a minute; one more, and the source pauses for a minute.",
+            ),
+            password_life: t.optional(
+                "password_life",
+                Lasting(hours(1)..=days(3650)),
+                "How long a new password is good; for ever when left out.",
+            ),
+            callback_secret: t.optional(
+                "callback_secret",
+                SecretNotation,
+                "The key under which a push carrier signs what a device answered. Without it nothing can be pushed.",
+            ),
+        }
+    }
+}

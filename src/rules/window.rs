@@ -1,0 +1,177 @@
+//! So many attempts in any stretch of time, and a pause for whoever tries more: a pure state machine, one per caller.
+//!
+//! Imports nothing but instants. Deliberately absent: clocks, tables and what an attempt is; `tokens::limits` has those.
+//!
+//! An exact log of instants, not a bucket: a bucket that refills lets nearly twice as many through in the first minute, and a
+//! counter that is reset lets twice as many through around the reset. The log holds at most `attempts` instants.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::model::Tick;
+
+/// How many attempts there may be in any window, and how long the pause is that the next one begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WindowRule {
+    attempts: usize,
+    window: Duration,
+    block: Duration,
+}
+
+/// What is remembered of one caller.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Window {
+    /// The attempts that were admitted within the window, oldest first; never more than the rule admits.
+    recent: VecDeque<Tick>,
+    blocked_until: Option<Tick>,
+}
+
+/// Whether an attempt may go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passage {
+    /// It may, and counts, however it ends.
+    Admitted,
+    /// It is the one too many: a pause of this length begins with it.
+    Blocked(Duration),
+    /// There is a pause, and this much is left of it. Trying does not prolong it.
+    StillBlocked(Duration),
+}
+
+impl WindowRule {
+    /// At most `attempts` in any `window`, at least one; the next one begins a pause of `block`.
+    #[must_use]
+    pub fn new(attempts: u32, window: Duration, block: Duration) -> Self {
+        Self { attempts: usize::try_from(attempts).unwrap_or(usize::MAX).max(1), window, block }
+    }
+}
+
+impl Window {
+    /// What was remembered before a restart: how much was left of a pause.
+    #[must_use]
+    pub fn restored(block_left: Duration, now: Tick) -> Self {
+        Self { recent: VecDeque::new(), blocked_until: Some(now.after(block_left)) }
+    }
+
+    /// Asks for an attempt. An instant that is exactly a window old does not count any more, and at its very end a pause is
+    /// over; the attempts before it are forgotten with it.
+    pub fn attempt(&mut self, rule: &WindowRule, now: Tick) -> Passage {
+        if let Some(until) = self.blocked_until {
+            if now < until {
+                return Passage::StillBlocked(until.since(now));
+            }
+            *self = Self::default();
+        }
+        while self.recent.front().is_some_and(|oldest| now.since(*oldest) >= rule.window) {
+            self.recent.pop_front();
+        }
+        if self.recent.len() >= rule.attempts {
+            self.recent.clear();
+            self.blocked_until = Some(now.after(rule.block));
+            return Passage::Blocked(rule.block);
+        }
+        self.recent.push_back(now);
+        Passage::Admitted
+    }
+
+    /// Whether forgetting this would change nothing any more.
+    #[must_use]
+    pub fn is_blank(&self, rule: &WindowRule, now: Tick) -> bool {
+        self.blocked_until.is_none_or(|until| now >= until)
+            && self.recent.back().is_none_or(|latest| now.since(*latest) >= rule.window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rule() -> WindowRule {
+        WindowRule::new(5, Duration::from_mins(1), Duration::from_mins(10))
+    }
+
+    fn at(secs: u64) -> Tick {
+        Tick::from_millis(secs * 1000)
+    }
+
+    fn admitted(window: &mut Window, secs: &[u64]) {
+        for second in secs {
+            assert_eq!(window.attempt(&rule(), at(*second)), Passage::Admitted, "at {second} s");
+        }
+    }
+
+    #[test]
+    fn the_sixth_attempt_within_a_minute_begins_a_pause_of_ten_minutes() {
+        let mut window = Window::default();
+        admitted(&mut window, &[0, 1, 2, 3, 59]);
+        assert_eq!(window.attempt(&rule(), Tick::from_millis(59_999)), Passage::Blocked(Duration::from_mins(10)));
+        assert_eq!(window.attempt(&rule(), at(60)), Passage::StillBlocked(Duration::from_millis(599_999)));
+        let end = Tick::from_millis(59_999 + 600_000);
+        let before = Tick::from_millis(end.as_millis() - 1);
+        assert_eq!(window.attempt(&rule(), before), Passage::StillBlocked(Duration::from_millis(1)));
+        assert_eq!(window.attempt(&rule(), end), Passage::Admitted);
+    }
+
+    #[test]
+    fn the_window_slides_instead_of_being_reset() {
+        let mut window = Window::default();
+        admitted(&mut window, &[50, 51, 52, 53, 59]);
+        assert_eq!(window.attempt(&rule(), at(61)), Passage::Blocked(Duration::from_mins(10)));
+        let mut window = Window::default();
+        admitted(&mut window, &[50, 51, 52, 53, 59, 110, 111]);
+    }
+
+    #[test]
+    fn it_is_blank_once_it_could_be_forgotten() {
+        let mut window = Window::default();
+        assert!(window.is_blank(&rule(), at(0)));
+        admitted(&mut window, &[0]);
+        assert!(!window.is_blank(&rule(), at(59)));
+        assert!(window.is_blank(&rule(), at(60)));
+        let paused = Window::restored(Duration::from_secs(5), at(0));
+        assert!(!paused.is_blank(&rule(), at(4)));
+        assert!(paused.is_blank(&rule(), at(5)));
+    }
+
+    proptest! {
+        /// Against the plainest reading of the rule: keep every admitted instant, and count those of the last minute.
+        #[test]
+        fn no_stretch_of_a_window_admits_more_than_the_rule_and_no_fewer_are_admitted(
+            attempts in 1_u32..6, window in 1_u64..50, block in 0_u64..80, steps in prop::collection::vec(0_u64..20, 0..200),
+        ) {
+            let rule = WindowRule::new(attempts, Duration::from_millis(window), Duration::from_millis(block));
+            let (mut state, mut now) = (Window::default(), 0);
+            let (mut admitted, mut blocked_until): (Vec<u64>, u64) = (Vec::new(), 0);
+            for step in steps {
+                now += step;
+                let expected = if now < blocked_until {
+                    Passage::StillBlocked(Duration::from_millis(blocked_until - now))
+                } else if admitted.iter().filter(|then| now - **then < window).count() < attempts as usize {
+                    admitted.push(now);
+                    Passage::Admitted
+                } else {
+                    admitted.clear();
+                    blocked_until = now + block;
+                    Passage::Blocked(rule.block)
+                };
+                prop_assert_eq!(state.attempt(&rule, Tick::from_millis(now)), expected);
+                prop_assert!(state.recent.len() <= attempts as usize);
+            }
+        }
+
+        #[test]
+        fn forgetting_a_blank_window_changes_nothing(steps in prop::collection::vec(0_u64..40_000, 1..60)) {
+            let rule = WindowRule::new(3, Duration::from_mins(1), Duration::from_mins(2));
+            let (mut kept, mut forgotten, mut now) = (Window::default(), Window::default(), 0);
+            for step in steps {
+                now += step;
+                let tick = Tick::from_millis(now);
+                if forgotten.is_blank(&rule, tick) {
+                    forgotten = Window::default();
+                }
+                prop_assert_eq!(kept.attempt(&rule, tick), forgotten.attempt(&rule, tick));
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Reading the bodies of API B: all that is wrong with one is told at once, member by member (contract section 2).
+
+use crate::model::Secret;
+use crate::token_api::reading::Object;
+use crate::token_api::session::words::InSession;
+use crate::tokens::identifier::EmailAddress;
+use crate::tokens::identity::IdentityId;
+
+/// A member that is not as it must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct InvalidField {
+    pub(crate) field: &'static str,
+    pub(crate) rule: Rule,
+    pub(crate) params: Vec<&'static str>,
+}
+
+/// The rule that a member breaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    /// It is absent.
+    Required,
+    /// It is no text, or an empty one.
+    HasText,
+    /// It is too long.
+    Size,
+    /// It is none of these.
+    In,
+    /// It has another form.
+    Regex,
+}
+
+impl Rule {
+    /// Its name in bodies.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Required => "REQUIRED",
+            Self::HasText => "HAS_TEXT",
+            Self::Size => "SIZE",
+            Self::In => "IN",
+            Self::Regex => "REGEX",
+        }
+    }
+}
+
+/// A body that is looked through. Members are named by their path, `password.value`.
+pub(crate) struct Inspection<'a> {
+    input: &'a Object,
+    invalid: Vec<InvalidField>,
+}
+
+impl<'a> Inspection<'a> {
+    pub(crate) fn of(input: &'a Object) -> Self {
+        Self { input, invalid: Vec::new() }
+    }
+
+    /// What was read; or, if anything is missing of it, all that is wrong.
+    pub(crate) fn complete<T>(self, read: Option<T>) -> Result<T, InSession> {
+        read.ok_or(InSession::Invalid(self.invalid))
+    }
+
+    /// A text that is not empty.
+    pub(crate) fn text(&mut self, field: &'static str) -> Option<&'a str> {
+        match self.input.at(field) {
+            None => self.refuse(field, Rule::Required, &[]),
+            Some(value) => match value.as_str() {
+                None | Some("") => self.refuse(field, Rule::HasText, &[]),
+                Some(text) => Some(text),
+            },
+        }
+    }
+
+    /// A text of at most so many characters; 50 and 100 are told to the caller.
+    pub(crate) fn at_most(&mut self, field: &'static str, most: usize) -> Option<&'a str> {
+        let text = self.text(field)?;
+        let limit: &'static [&'static str] = if most == 50 { &["0", "50"] } else { &["0", "100"] };
+        if text.chars().count() > most { self.refuse(field, Rule::Size, limit) } else { Some(text) }
+    }
+
+    /// A password, as a login takes it.
+    pub(crate) fn password(&mut self, field: &'static str) -> Option<Secret> {
+        self.at_most(field, 100).map(|text| Secret::new(text.to_owned()))
+    }
+
+    /// An e-mail address.
+    pub(crate) fn email(&mut self, field: &'static str) -> Option<EmailAddress> {
+        let text = self.text(field)?;
+        EmailAddress::parse(text).ok().or_else(|| self.refuse(field, Rule::Regex, &[]))
+    }
+
+    /// One of these words; what it stands for.
+    pub(crate) fn one_of<T: Copy>(&mut self, field: &'static str, words: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text(field)?;
+        let known = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        let listed: Vec<&'static str> = words.iter().map(|(word, _)| *word).collect();
+        known.or_else(|| self.refuse(field, Rule::In, &listed))
+    }
+
+    /// A number in digits.
+    fn number(&mut self, field: &'static str) -> Option<i64> {
+        let text = self.text(field)?;
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        // Digits that are no number of ours are a good text that names nothing.
+        if digits { Some(text.parse().unwrap_or(-1)) } else { self.refuse(field, Rule::Regex, &["^[0-9]+$"]) }
+    }
+
+    fn refuse<T>(&mut self, field: &'static str, rule: Rule, params: &[&'static str]) -> Option<T> {
+        self.invalid.push(InvalidField { field, rule, params: params.to_vec() });
+        None
+    }
+}
+
+/// The identity that a request names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NamedIdentity {
+    pub(crate) kind: &'static str,
+    pub(crate) id: IdentityId,
+}
+
+/// The identity as which somebody wants to act.
+pub(crate) fn identity_to_act_as(input: &Object) -> Result<NamedIdentity, InSession> {
+    let mut form = Inspection::of(input);
+    if input.at("identity").is_none() {
+        let missing: Option<NamedIdentity> = form.refuse("identity", Rule::Required, &[]);
+        return form.complete(missing);
+    }
+    let kinds = [("CONSUMER", "CONSUMER"), ("CORPORATE", "CORPORATE")];
+    let (kind, id) = (form.one_of("identity.type", &kinds), form.number("identity.id"));
+    let (kind, id) = form.complete(kind.zip(id))?;
+    Ok(NamedIdentity { kind, id: IdentityId(id) })
+}

@@ -1,0 +1,230 @@
+//! Entering by e-mail address and password: a session at once, or after a code that is sent to that address.
+//!
+//! The lock on failures speaks first, then the limit on tries; both know an address that is nobody's as well as any other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{Denial, Secret, Source, Timestamp};
+use crate::rules::lockout::Ending;
+use crate::store::cuts::{Fingerprint, Reach};
+use crate::tokens::account::AccountId;
+use crate::tokens::grants::{Successors, TokenPair};
+use crate::tokens::guard::Subject;
+use crate::tokens::identifier::{EmailAddress, Identifier};
+use crate::tokens::keyring::fingerprint;
+use crate::tokens::limits::Operation;
+use crate::tokens::refusal::Refusal;
+use crate::tokens::session::{Api, Authentication, EntryRule};
+use crate::tokens::store::{
+    ChallengeId, ChallengeKind, ChallengeRow, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening,
+};
+use crate::tokens::verification::proof_fingerprint;
+use crate::tokens::{TokenService, mint};
+
+/// Somebody at the door.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Who they say they are.
+    pub email: &'a EmailAddress,
+    /// The password.
+    pub password: &'a Secret,
+    /// Where they come from.
+    pub source: Source,
+}
+
+/// What became of a right password.
+#[derive(Clone, Debug)]
+pub enum Entered {
+    /// A session is open.
+    Open(TokenPair),
+    /// A code was sent; it and this token open one.
+    SecondFactor(SecondFactor),
+}
+
+/// A second factor that is asked for.
+#[derive(Clone, Debug)]
+pub struct SecondFactor {
+    /// What the code is to be answered with.
+    pub token: Secret,
+    /// Until when.
+    pub expires: Timestamp,
+}
+
+impl TokenService {
+    /// Checks a password, and opens a session or asks for the second factor that the account has.
+    ///
+    /// # Errors
+    /// `ProofWrong`; `Locked`, `LimitReached`, `Overloaded`, `StoreUnavailable`, `Internal`.
+    pub async fn enter(&self, rule: &EntryRule, entry: Entry<'_>) -> Result<Entered, Refusal> {
+        let identifier = Identifier::Email(entry.email);
+        let account = self.store.enrolled(identifier).await?;
+        let subject = self.subject(account.as_ref(), identifier);
+        let now = self.now();
+        self.guard.check(subject, now)?;
+        self.limits.charge(&rule.sign_ins, Operation::SignIn, subject, entry.source.key(), now.tick)?;
+        let tried = self.try_password_of(subject, account, entry.password).await?;
+        let entered = match &tried.proven {
+            Some(account) => match self.store.email_factor(account.id).await? {
+                Some(address) => Some(self.ask_for_code(rule, account.id, identifier, &address).await?),
+                None => self.open_at_once(rule, account.id).await?.map(Entered::Open),
+            },
+            None => None,
+        };
+        let Some(entered) = entered else {
+            self.settle(tried.attempt, Ending::Failed).await?;
+            return Err(Refusal::ProofWrong);
+        };
+        self.succeed(tried.attempt).await;
+        self.renew_hash(tried.proven, tried.verdict, entry.password).await;
+        Ok(entered)
+    }
+
+    /// Opens the session of a sign-in whose code is right. Of all that try it at once, one succeeds.
+    ///
+    /// # Errors
+    /// `ProofWrong` if the token or the code is wrong, expired, used or tried too often; `Locked`, `LimitReached`,
+    /// `StoreUnavailable`, `Internal`.
+    pub async fn confirm(&self, rule: &EntryRule, token: &Secret, code: &Secret, source: Source) -> Result<TokenPair, Refusal> {
+        let presented = proof_fingerprint(token.expose());
+        let challenge = presented.map(challenge_of);
+        let account = match challenge {
+            Some(challenge) => self.store.challenged(challenge, ChallengeKind::SignIn).await?,
+            None => None,
+        };
+        let subject = self.bearer_of(account, token);
+        let now = self.now();
+        self.guard.check(subject, now)?;
+        self.limits.charge(&rule.confirmations, Operation::Confirm, subject, source.key(), now.tick)?;
+        let (Some(challenge), Some(account)) = (challenge, account) else { return Err(Refusal::ProofWrong) };
+        let authentication = Authentication::second_factor(now.wall);
+        let (pair, step) = self.first_tokens(rule, account, authentication)?;
+        let answer = Confirmation { challenge, code: self.keyring.one_time_code(challenge, code.expose()) };
+        if self.store.confirm_entry(answer, step).await? { Ok(pair) } else { Err(Refusal::ProofWrong) }
+    }
+
+    /// Exchanges a refresh token that belongs to no client for a new pair, as [`TokenService::refresh`] does one that does.
+    ///
+    /// # Errors
+    /// `RefreshInvalid`; `LimitReached`, `StoreUnavailable`, `Internal`.
+    pub async fn refresh_own(&self, rule: &EntryRule, token: &Secret, source: Source) -> Result<TokenPair, Refusal> {
+        let descent = self.store.descent(fingerprint(token.expose()), rule.session.api).await?;
+        let subject = self.bearer_of(descent.as_ref().map(|descent| descent.account), token);
+        let now = self.now();
+        self.limits.charge(&rule.refreshes, Operation::Refresh, subject, source.key(), now.tick)?;
+        let descent = descent.ok_or(Refusal::RefreshInvalid)?;
+        let successors = self.successors(&rule.session, &descent, now.wall)?;
+        self.rotate(&rule.session, NO_CLIENT, token, successors).await
+    }
+
+    /// Ends a session of this API, and with it every token that it has. False if it had ended already.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`: the session goes on, and the caller must try again.
+    pub async fn sign_out(&self, api: Api, sid: &str) -> Result<bool, Denial> {
+        let ended = self.store.end_own_session(sid, api, self.now().wall).await?;
+        if ended {
+            self.cut(Reach::Session(sid.into()));
+        }
+        Ok(ended)
+    }
+
+    async fn ask_for_code(
+        &self,
+        rule: &EntryRule,
+        account: AccountId,
+        identifier: Identifier<'_>,
+        address: &str,
+    ) -> Result<Entered, Refusal> {
+        let (factor, code) = (rule.second_factor, self.one_time_code());
+        let token = mint::token(factor.format, self.entropy());
+        let id = challenge_of(token.fingerprint);
+        let now = self.now().wall;
+        let expires = now.after(factor.ttl);
+        let challenge = ChallengeRow {
+            id,
+            kind: ChallengeKind::SignIn,
+            destination: self.keyring.destination(identifier),
+            account: Some(account),
+            asked: None,
+            code: self.keyring.one_time_code(id, code.expose()),
+            max_tries: factor.tries,
+            now,
+            expires,
+            resend_interval: factor.resend_interval,
+            budget: factor.budget,
+            budget_window: factor.budget_window,
+            if_open: IfOpen::Join,
+        };
+        if let Opening::TooSoon(wait) | Opening::Exhausted(wait) = self.store.open_challenge(challenge).await? {
+            return Err(Denial::LimitReached(wait).into());
+        }
+        // The address as it is enrolled, not as it was typed: the two may differ where only the enrolled one is known to work.
+        if let Ok(address) = EmailAddress::parse(address) {
+            let notifier = Arc::clone(&self.surroundings.notifier);
+            self.in_background(async move { notifier.send_by_email(&address, &code).await });
+        }
+        Ok(Entered::SecondFactor(SecondFactor { token: token.text, expires }))
+    }
+
+    async fn open_at_once(&self, rule: &EntryRule, account: AccountId) -> Result<Option<TokenPair>, Refusal> {
+        let (pair, step) = self.first_tokens(rule, account, Authentication::password(self.now().wall))?;
+        Ok(self.store.open_entry(step).await?.then_some(pair))
+    }
+
+    /// The first tokens of a session that is not open yet, and the step that opens it.
+    fn first_tokens(
+        &self,
+        rule: &EntryRule,
+        account: AccountId,
+        authentication: Authentication,
+    ) -> Result<(TokenPair, OpenStep), Denial> {
+        let sid: Box<str> = mint::uuid(self.entropy()).into();
+        let (session, now) = (rule.session, authentication.at);
+        let refresh_idle = session.refresh.map_or(Duration::ZERO, |refresh| refresh.idle);
+        let descent = Descent {
+            account,
+            sid: sid.clone(),
+            acr: authentication.context.into(),
+            amr: authentication.methods.into(),
+            auth_time: authentication.at,
+            end: now.after(session.absolute),
+        };
+        let Successors { access, refresh, at: _ } = self.successors(&session, &descent, now)?;
+        let pair = TokenPair {
+            access: access.text,
+            refresh: refresh.text,
+            issued: now,
+            access_expires: now.after(session.access_ttl).min(descent.end),
+            refresh_expires: now.after(refresh_idle).min(descent.end),
+            expires_in: session.access_ttl.min(session.absolute),
+            account,
+        };
+        let step = OpenStep {
+            account,
+            sid,
+            rule: session,
+            authentication,
+            access: access.fingerprint,
+            refresh: refresh.fingerprint,
+            refresh_idle,
+            now,
+        };
+        Ok((pair, step))
+    }
+
+    /// Who presents a secret: the account that it leads to, or whoever made it up.
+    fn bearer_of(&self, account: Option<AccountId>, secret: &Secret) -> Subject {
+        let key = match account {
+            Some(account) => self.keyring.attempts_of_account(account),
+            None => self.keyring.attempts_with(fingerprint(secret.expose())),
+        };
+        Subject { key, account }
+    }
+}
+
+/// A challenge that is found by a token is named after it, so that the token itself is kept nowhere.
+fn challenge_of(token: Fingerprint) -> ChallengeId {
+    let [name @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = token.0;
+    ChallengeId(name)
+}

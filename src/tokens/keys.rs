@@ -1,0 +1,166 @@
+//! The keys that tokens are signed with, over their life: the first one, the next ones, and what everybody may see of them.
+
+use std::time::Duration;
+
+use crate::model::{Denial, ErrorId, Now, Secret, Timestamp};
+use crate::tokens::keyring::Keyring;
+use crate::tokens::signing::{KeyState, PublicKey, Signing, SigningKey, Statement};
+use crate::tokens::store::{SigningKeyRow, TokenStore};
+use crate::tokens::{StartFault, Surroundings, TokenService, mint};
+
+/// A key, as its owner sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownKey {
+    /// Its name (`kid`).
+    pub id: Box<str>,
+    /// What it is now.
+    pub state: KeyState,
+    /// When it was made.
+    pub created: Timestamp,
+    /// From when on it signs.
+    pub signs_from: Timestamp,
+}
+
+/// The keys, as everybody sees them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublishedKeys {
+    /// Their public halves, in the order in which they sign.
+    pub keys: Vec<PublicKey>,
+    /// How long they may be remembered.
+    pub max_age: Duration,
+}
+
+/// No key was made.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RotationRefused {
+    /// No API signs its tokens.
+    #[error("no API is mounted that signs its tokens")]
+    NothingSigns,
+    /// The one that was made last does not sign yet.
+    #[error("there is a next key already; it does not sign yet")]
+    NextExists,
+    /// The token service could not do it now.
+    #[error("the token service cannot do this now ({})", .0.reason())]
+    Denied(Denial),
+}
+
+impl From<Denial> for RotationRefused {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+/// The keys of a service that starts. At its first start it makes one, which signs at once: nobody can be remembering others.
+pub(super) async fn open(
+    store: &dyn TokenStore,
+    keyring: &Keyring,
+    signing: Signing,
+    surroundings: &Surroundings,
+) -> Result<Signing, StartFault> {
+    let mut rows = store.signing_keys().await?;
+    if rows.is_empty() {
+        let now = surroundings.clock.now().wall;
+        let first = new_key(keyring, surroundings, now, now).await.ok_or(StartFault::NoSigningKey)?;
+        store.add_signing_key(first, Timestamp::from_millis(i64::MIN)).await?;
+        // Read again: another process may have been first.
+        rows = store.signing_keys().await?;
+    }
+    signing.adopt(rows, keyring)?;
+    Ok(signing)
+}
+
+/// Makes a key, on a thread that serves nothing else.
+async fn new_key(
+    keyring: &Keyring,
+    surroundings: &Surroundings,
+    created: Timestamp,
+    signs_from: Timestamp,
+) -> Option<SigningKeyRow> {
+    let key = tokio::task::spawn_blocking(SigningKey::generate).await.ok().flatten()?;
+    let sealed = keyring.seal_signing_key(key.id(), &key.to_pkcs8()?, surroundings.entropy.as_ref())?;
+    Some(SigningKeyRow { kid: key.id().into(), sealed, created, signs_from })
+}
+
+impl TokenService {
+    /// Makes the next key. It is published at once, and signs when nobody can be remembering the keys without it.
+    ///
+    /// # Errors
+    /// [`RotationRefused`].
+    pub async fn rotate_keys(&self) -> Result<KnownKey, RotationRefused> {
+        let signing = self.signing.as_ref().ok_or(RotationRefused::NothingSigns)?;
+        let now = self.now().wall;
+        let signs_from = signing.schedule().signs_from(now);
+        let row = new_key(&self.keyring, &self.surroundings, now, signs_from).await;
+        let row = row.ok_or_else(|| self.fault("a signing key cannot be made"))?;
+        let id = row.kid.clone();
+        if !self.store.add_signing_key(row, now).await.map_err(Denial::from)? {
+            return Err(RotationRefused::NextExists);
+        }
+        self.reload_keys(signing).await?;
+        let state = if signs_from > now { KeyState::Next } else { KeyState::Active };
+        Ok(KnownKey { id, state, created: now, signs_from })
+    }
+
+    /// The keys as they are in the database now.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`, `Internal`.
+    pub async fn signing_keys(&self) -> Result<Vec<KnownKey>, Denial> {
+        let Some(signing) = &self.signing else { return Ok(Vec::new()) };
+        self.reload_keys(signing).await?;
+        let keys = signing.keys(self.now().wall).into_iter().filter_map(|(held, state)| {
+            Some(KnownKey { id: held.key.id().into(), state: state?, created: held.created, signs_from: held.signs_from })
+        });
+        Ok(keys.collect())
+    }
+
+    /// The same for everybody: those that are next, the one that is active, and those that are retired.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`, `Internal`.
+    pub async fn published_keys(&self) -> Result<PublishedKeys, Denial> {
+        let Some(signing) = &self.signing else { return Ok(PublishedKeys { keys: Vec::new(), max_age: Duration::ZERO }) };
+        self.reload_keys(signing).await?;
+        let keys = signing.keys(self.now().wall).into_iter();
+        let keys = keys.filter_map(|(held, state)| state.map(|_| held.key.public())).collect();
+        Ok(PublishedKeys { keys, max_age: signing.schedule().published_for })
+    }
+
+    /// Takes over the keys that another process made, and forgets those whose last token is over; how many.
+    pub(super) async fn tend_keys(&self, now: Now) -> Result<usize, Denial> {
+        let Some(signing) = &self.signing else { return Ok(0) };
+        self.reload_keys(signing).await?;
+        let mut forgotten = 0;
+        for (held, state) in signing.keys(now.wall) {
+            if state.is_none() {
+                self.store.forget_signing_key(held.key.id()).await?;
+                forgotten += 1;
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Signs an access token.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub(super) fn sign(&self, what: &Statement<'_>) -> Result<Secret, Denial> {
+        let signed = self.signing.as_ref().and_then(|signing| signing.sign(what, self.entropy()));
+        signed.ok_or_else(|| self.fault("a token cannot be signed"))
+    }
+
+    async fn reload_keys(&self, signing: &Signing) -> Result<(), Denial> {
+        let rows = self.store.signing_keys().await?;
+        signing.adopt(rows, &self.keyring).map_err(|fault| {
+            tracing::error!(%fault, "the signing keys stay as they were");
+            self.fault("a signing key cannot be opened")
+        })
+    }
+
+    /// Our own fault, with the id under which the log has it.
+    fn fault(&self, what: &'static str) -> Denial {
+        let id = u64::from_be_bytes(mint::bytes(self.entropy()));
+        tracing::error!(error_id = format!("{id:016x}"), "{what}");
+        Denial::Internal(ErrorId(id))
+    }
+}

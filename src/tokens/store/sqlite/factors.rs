@@ -1,0 +1,25 @@
+//! Which accounts need a code by e-mail beside their password.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::model::Timestamp;
+use crate::tokens::account::AccountId;
+use crate::tokens::store::EmailFactor;
+use crate::tokens::store::sqlite::rows::At;
+
+pub(super) fn email(db: &Connection, account: AccountId) -> rusqlite::Result<Option<Box<str>>> {
+    db.prepare_cached("SELECT email FROM account JOIN email_factor ON account_id = id WHERE id = ?1")?
+        .query_row([account], |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn switch_email(db: &Connection, id: AccountId, factor: EmailFactor, now: Timestamp) -> rusqlite::Result<bool> {
+    match factor {
+        EmailFactor::On => db.execute(
+            "INSERT INTO email_factor (account_id, since) SELECT id, ?2 FROM account WHERE id = ?1 ON CONFLICT DO NOTHING",
+            (id, At(now)),
+        )?,
+        EmailFactor::Off => db.execute("DELETE FROM email_factor WHERE account_id = ?1", [id])?,
+    };
+    Ok(db.execute("UPDATE account SET modified = ?2 WHERE id = ?1", (id, At(now)))? == 1)
+}
