@@ -6,10 +6,10 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{AUTHORIZATION, FORWARDED, HOST};
 use http::{HeaderName, HeaderValue};
 use pingora::Result;
-use pingora::http::{IntoCaseHeaderName, RequestHeader};
+use pingora::http::RequestHeader;
 
 use crate::flow::Forward;
 use crate::gateway::answer::REQUEST_ID;
@@ -27,11 +27,7 @@ pub(super) struct Arrival {
     pub(super) tls: bool,
 }
 
-/// How many fields we and pingora add, about.
-const OURS: usize = 14;
-
-/// Rewrites the head that pingora is about to send. It is built anew with room for everything: pingora's own has room for what
-/// came and would grow, by copying, with almost every field of ours.
+/// Rewrites the head that pingora is about to send.
 ///
 /// # Errors
 /// If a value does not fit a header, which checked values always do.
@@ -48,36 +44,28 @@ pub(super) fn rewrite(
         let (host, headers) = (upstream.headers.get(HOST), &upstream.headers);
         plan.trusted_proxies.upstream_fields(arrival.peer, scheme, host, headers)
     };
-    let room = upstream.headers.len() + OURS;
-    let mut head = RequestHeader::build(upstream.method.clone(), upstream.raw_path(), Some(room))?;
-    head.set_version(upstream.version);
     // What is hop-by-hop and still there is pingora's: the framing of the body that it sends, or an upgrade that it allows.
     let passes = |name: &HeaderName| strip.keeps(name) || is_hop_by_hop(name.as_str());
-    let may_authorize = |name: &HeaderName| *name != AUTHORIZATION || forward.route.forward_authorization;
-    let mut spellings = upstream.case_header_iter().map(|(spelling, _)| spelling);
-    for (name, value) in &upstream.headers {
-        // Heads that came by HTTP/2 have no spelling of their own.
-        let spelling = spellings.next().cloned().unwrap_or_else(|| name.into_case_header_name());
-        if passes(name) && may_authorize(name) {
-            head.append_header(spelling, value.clone())?;
-        }
+    let unwanted: Vec<HeaderName> = upstream.headers.keys().filter(|name| !passes(name)).cloned().collect();
+    for name in &unwanted {
+        upstream.remove_header(name);
     }
-    drop(spellings);
-    if !head.headers.contains_key(HOST) {
+    if !forward.route.forward_authorization {
+        upstream.remove_header(&AUTHORIZATION);
+    }
+    if !upstream.headers.contains_key(HOST) {
         // An HTTP/1.0 client named no host. What we send is HTTP/1.1, which needs the field even so (RFC 9112 section 3.2).
-        head.insert_header("Host", "")?;
+        upstream.insert_header("Host", "")?;
     }
-    head.insert_header("X-Forwarded-For", forwarded.for_)?;
-    head.insert_header("X-Forwarded-Proto", forwarded.proto)?;
+    upstream.insert_header("X-Forwarded-For", forwarded.for_)?;
+    upstream.insert_header("X-Forwarded-Proto", forwarded.proto)?;
     if let Some(host) = forwarded.host {
-        head.insert_header("X-Forwarded-Host", host)?;
+        upstream.insert_header("X-Forwarded-Host", host)?;
     }
-    head.insert_header("Forwarded", forwarded.forwarded)?;
-    head.insert_header(REQUEST_ID.1, names.id.clone())?;
-    head.insert_header(TRACEPARENT, names.trace.clone())?;
-    introduce(&mut head, forward, &forward.route.identity)?;
-    *upstream = head;
-    Ok(())
+    upstream.insert_header(FORWARDED, forwarded.forwarded)?;
+    upstream.insert_header(REQUEST_ID.1, names.id.clone())?;
+    upstream.insert_header(TRACEPARENT, names.trace.clone())?;
+    introduce(upstream, forward, &forward.route.identity)
 }
 
 /// Tells who the caller is. An absent fact is an absent field.

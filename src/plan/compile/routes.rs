@@ -1,5 +1,6 @@
 //! The routes of the file and those of the embedded token service, in one table.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{self, AccessRule, At, Finding, Outage, Place, Report, Settings};
@@ -150,10 +151,11 @@ fn default_name(route: &At<config::Route>) -> At<String> {
 }
 
 fn report_same_names(drafts: &[Draft], report: &mut Report) {
-    for (index, draft) in drafts.iter().enumerate() {
-        let first = drafts.iter().take(index).find(|first| first.name.value == draft.name.value);
+    let mut firsts: HashMap<&str, &Draft> = HashMap::with_capacity(drafts.len());
+    for draft in drafts {
+        let first = *firsts.entry(&draft.name.value).or_insert(draft);
         // Two routes that both left their names out differ in what they answer to, or are reported as a tie.
-        if let Some(first) = first.filter(|first| first.name.written || draft.name.written) {
+        if !std::ptr::eq(first, draft) && (first.name.written || draft.name.written) {
             let finding = Finding::error(draft.name.place, format!("two routes are named `{}`", draft.name.value));
             report.add(finding.context(first.name.place, "the other one"));
         }
