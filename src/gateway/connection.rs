@@ -8,7 +8,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,14 +21,13 @@ use pingora::protocols::{ALPN, Peek, Shutdown, Ssl, UniqueID, UniqueIDType};
 use pingora::protocols::{GetProxyDigest, GetSocketDigest, GetTimingDigest, SocketDigest, TimingDigest};
 use pingora::time::fast_timeout::fast_timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
 use crate::gateway::adornment::Adornment;
 use crate::gateway::slots::Slot;
+use crate::gateway::wire::Wire;
 use crate::model::Denial;
 use crate::rules::chunked::ChunkScanner;
 use crate::rules::head::{Framing, Head};
@@ -56,21 +54,13 @@ pub(super) struct Connection {
     /// Our fields of the response that pingora is about to write.
     adornment: Adornment,
     message: Message,
+    /// Whether the message being served may become a tunnel.
+    may_upgrade: bool,
     /// Set once a tunnel (101) is established: from then on bytes pass as they come.
     tunnel: AtomicBool,
     fault: Option<Denial>,
     /// Its place among the connections that are allowed; given back when the connection is closed.
     slot: Option<Slot>,
-}
-
-/// The transport under a connection.
-pub(super) enum Wire {
-    /// TCP.
-    Plain(TcpStream),
-    /// TLS over TCP.
-    Tls(Box<TlsStream<TcpStream>>),
-    /// Handed over to be closed; reads as ended.
-    Gone,
 }
 
 /// What is still to be handed on of the message being served.
@@ -98,6 +88,7 @@ impl Connection {
             outbox: BytesMut::new(),
             adornment: Adornment::default(),
             message: Message::Done,
+            may_upgrade: false,
             tunnel: AtomicBool::new(false),
             fault: None,
             slot: Some(slot),
@@ -139,6 +130,7 @@ impl Connection {
     /// Begins to serve the message whose head has been checked.
     pub(super) fn begin(&mut self, head: &Head) {
         self.message = Message::Head(head.length, head.framing);
+        self.may_upgrade = head.upgrade;
         self.fault = None;
     }
 
@@ -150,6 +142,11 @@ impl Connection {
     /// Why the message could not be handed on to its end, if its framing broke.
     pub(super) fn fault(&self) -> Option<&Denial> {
         self.fault.as_ref()
+    }
+
+    /// Whether the message being served asks for another protocol, of those that can be tunnelled.
+    pub(super) fn may_upgrade(&self) -> bool {
+        self.may_upgrade
     }
 
     /// From now on bytes pass as they come: the upstream has agreed to another protocol (101).
@@ -241,7 +238,9 @@ impl AsyncRead for Connection {
             }
             this.inbox.reserve(READ_SIZE);
             if ready!(poll_read_buf(Pin::new(&mut this.wire), cx, &mut this.inbox))? == 0 {
-                return Poll::Ready(Ok(()));
+                // A client that has said all and waits for the answers is told from one that went away by what it left here.
+                let awaits_more = this.is_done() && !this.inbox.is_empty();
+                return if awaits_more { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
         }
     }
@@ -350,49 +349,3 @@ impl GetSocketDigest for Connection {
 }
 
 impl Peek for Connection {}
-
-impl Wire {
-    fn raw_fd(&self) -> i32 {
-        match self {
-            Self::Plain(tcp) => tcp.as_raw_fd(),
-            Self::Tls(tls) => tls.get_ref().0.as_raw_fd(),
-            Self::Gone => -1,
-        }
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, out),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, out),
-            Self::Gone => Poll::Ready(Ok(())),
-        }
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-            Self::Gone => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-            Self::Gone => Poll::Ready(Ok(())),
-        }
-    }
-}

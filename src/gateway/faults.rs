@@ -7,9 +7,10 @@ use pingora::{Error, ErrorSource, ErrorType};
 use crate::gateway::connection::Connection;
 use crate::model::{BadRequest, Denial, ErrorId, Timestamp};
 
-/// The denial that a failure amounts to; `None` if there is nobody left to tell. Our own faults are logged here, under the id
+/// The denial that a failure amounts to; `None` if there is nobody left to tell. `waiting` is whether the client still had to
+/// send some of its body: an upstream that says nothing meanwhile is not to blame. Our own faults are logged here, under the id
 /// that the client is told.
-pub(super) fn denial_of(connection: Option<&Connection>, error: &Error, now: Timestamp) -> Option<Denial> {
+pub(super) fn denial_of(connection: Option<&Connection>, error: &Error, waiting: bool, now: Timestamp) -> Option<Denial> {
     if let Some(fault) = connection.and_then(Connection::fault) {
         return Some(fault.clone());
     }
@@ -20,6 +21,7 @@ pub(super) fn denial_of(connection: Option<&Connection>, error: &Error, now: Tim
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Denial::RequestTimeout),
         (ErrorSource::Downstream, ErrorType::InvalidHTTPHeader) => Some(Denial::BadRequest(BadRequest::Head)),
         (ErrorSource::Downstream, _) => None,
+        (ErrorSource::Upstream, ErrorType::ReadTimedout) if waiting => Some(Denial::RequestTimeout),
         (ErrorSource::Upstream, kind) if is_timeout(kind) => Some(Denial::UpstreamTimeout),
         (ErrorSource::Upstream, _) => Some(Denial::UpstreamUnavailable),
         (ErrorSource::Internal | ErrorSource::Unset, _) => {

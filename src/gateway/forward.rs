@@ -6,10 +6,10 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, FORWARDED, HOST};
+use http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST};
 use http::{HeaderName, HeaderValue};
-use pingora::Result;
 use pingora::http::RequestHeader;
+use pingora::{Error, ErrorType, Result};
 
 use crate::flow::Forward;
 use crate::gateway::answer::REQUEST_ID;
@@ -50,6 +50,7 @@ pub(super) fn rewrite(
     for name in &unwanted {
         upstream.remove_header(name);
     }
+    join_cookies(upstream)?;
     if !forward.route.forward_authorization {
         upstream.remove_header(&AUTHORIZATION);
     }
@@ -66,6 +67,16 @@ pub(super) fn rewrite(
     upstream.insert_header(REQUEST_ID.1, names.id.clone())?;
     upstream.insert_header(TRACEPARENT, names.trace.clone())?;
     introduce(upstream, forward, &forward.route.identity)
+}
+
+/// Makes one Cookie field of several: browsers split it in HTTP/2, and in HTTP/1 there is only one (RFC 9113 section 8.2.3).
+fn join_cookies(upstream: &mut RequestHeader) -> Result<()> {
+    let cookies: Vec<&[u8]> = upstream.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() < 2 {
+        return Ok(());
+    }
+    let joined = HeaderValue::from_bytes(&cookies.join(&b"; "[..])).map_err(|_| Error::new(ErrorType::InternalError))?;
+    upstream.insert_header(COOKIE, joined)
 }
 
 /// Tells who the caller is. An absent fact is an absent field.

@@ -16,9 +16,10 @@ use pingora::time::fast_timeout::fast_timeout;
 use tokio::io::AsyncWriteExt;
 
 use crate::gateway::answer;
-use crate::gateway::connection::{Connection, Wire};
+use crate::gateway::connection::Connection;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::slots::Slots;
+use crate::gateway::wire::Wire;
 use crate::model::{Denial, Source, Style};
 use crate::plan::GuardLimits;
 use crate::reply::Reply;
@@ -47,8 +48,7 @@ enum Awaited {
 impl Guard {
     /// A guard in front of `proxy`. `envelope` dresses what it answers itself.
     pub(super) fn new(proxy: HttpProxy<Gateway>, limits: GuardLimits, envelope: Arc<Envelope>, metrics: Arc<Metrics>) -> Self {
-        let head_limits =
-            HeadLimits { head_bytes: limits.head_bytes, target_bytes: limits.target_bytes, fields: limits.fields };
+        let head_limits = limits.head();
         let slots = Slots::new(limits.connections, limits.connections_per_source);
         Self { proxy: Arc::new(proxy), limits, head_limits, envelope, slots, metrics }
     }
@@ -87,8 +87,7 @@ impl Guard {
                 Awaited::Closed => return,
             };
             left = left.saturating_sub(1);
-            connection.begin(&head);
-            match self.hand_over(connection, left > 0, &shutdown).await {
+            match self.hand_over(connection, &head, left > 0, &shutdown).await {
                 Some(served) if served.is_done() => connection = served,
                 Some(_) | None => return,
             }
@@ -96,7 +95,14 @@ impl Guard {
     }
 
     /// Lets pingora serve one message; gives the connection back if it can serve another.
-    async fn hand_over(&self, connection: Box<Connection>, keep: bool, shutdown: &ShutdownWatch) -> Option<Box<Connection>> {
+    async fn hand_over(
+        &self,
+        mut connection: Box<Connection>,
+        head: &Head,
+        keep: bool,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Box<Connection>> {
+        connection.begin(head);
         let stream: Stream = connection;
         let mut session = ServerSession::new_http1(stream);
         // pingora takes "no keep-alive" for itself where framing or shutdown demand it; this is only the upper bound.
@@ -104,6 +110,8 @@ impl Guard {
         session.set_read_timeout(Some(self.limits.body_idle));
         session.set_write_timeout(Some(self.limits.body_idle));
         session.set_total_drain_timeout(Some(self.limits.body_idle));
+        // HTTP/1.0 has no interim responses (RFC 9110 section 15.2).
+        session.set_ignore_info_resp(head.http10);
         session.set_abort_on_close(false);
         // An answer that comes before the end of the body need not end the connection: where the body ends is known here.
         session.set_close_on_response_before_downstream_finish(false);

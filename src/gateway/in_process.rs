@@ -26,7 +26,8 @@ const SERVICE_DEADLINE: Duration = Duration::from_secs(30);
 /// The embedded token service's HTTP face.
 pub type InProcess = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Infallible>;
 
-/// Gathers the body, asks the service, and takes its answer as a reply to be dressed like any other.
+/// Gathers the body, asks the service, and takes its answer as a reply to be dressed like any other. `target` is the target
+/// that was routed on, where the client spelt it differently.
 ///
 /// # Errors
 /// `BodyTooLarge`, `RequestTimeout`, `BadRequest(Body)` while gathering; `Overloaded` if the service takes too long.
@@ -34,6 +35,7 @@ pub(super) async fn serve(
     session: &mut Session,
     service: &InProcess,
     forward: &Forward,
+    target: Option<&str>,
     source: Source,
     body_idle: Duration,
 ) -> Result<Reply, Denial> {
@@ -42,7 +44,10 @@ pub(super) async fn serve(
         Ok(gathered) => gathered?,
         Err(_) => return Err(Denial::RequestTimeout),
     };
-    let request = request(session, forward, source, body);
+    let mut request = request(session, forward, source, body);
+    if let Some(target) = target {
+        *request.uri_mut() = target.parse().map_err(|_| Denial::BadRequest(BadRequest::Path))?;
+    }
     match tokio::time::timeout(SERVICE_DEADLINE, service.clone().oneshot(request)).await {
         Ok(Ok(response)) => Ok(reply(response)),
         Ok(Err(never)) => match never {},

@@ -15,8 +15,10 @@ mod listen;
 mod peers;
 mod proxy;
 mod reading;
+mod relay;
 mod request_ids;
 mod slots;
+mod wire;
 mod workers;
 
 pub use in_process::InProcess;

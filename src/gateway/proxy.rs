@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -23,13 +23,14 @@ use crate::gateway::forward::{self, Arrival};
 use crate::gateway::in_process::{self, InProcess};
 use crate::gateway::peers::{PeerSet, Peers};
 use crate::gateway::reading;
+use crate::gateway::relay;
 use crate::gateway::request_ids::{RequestIds, RequestNames};
 use crate::model::{BadRequest, Clock, Denial, Now, RequestHead, Source, Tick};
 use crate::plan::{Plan, Route, Target};
 use crate::reply::Reply;
 use crate::rules::envelope::Envelope;
 use crate::rules::identity::Strip;
-use crate::rules::{cors, path};
+use crate::rules::{cors, path, stream_head};
 use crate::telemetry::{Metrics, Served};
 
 /// The gateway as pingora drives it.
@@ -44,8 +45,8 @@ pub(super) struct Gateway {
     pub(super) peers: Arc<Peers>,
     /// The embedded token service's HTTP face, if it runs.
     pub(super) service: Option<InProcess>,
-    /// Which fields pass, by the route's index.
-    pub(super) strips: Box<[Strip]>,
+    /// Which fields pass.
+    pub(super) strip: Strip,
     /// Makes request ids.
     pub(super) ids: RequestIds,
     /// Counts.
@@ -91,10 +92,11 @@ impl Gateway {
     async fn decide(&self, session: &Session, arrival: Arrival, now: Now) -> Result<Step, Refusal> {
         let request = session.req_header();
         let unreadable = |denial| Refusal { route: None, denial };
-        let target = std::str::from_utf8(request.raw_path()).map_err(|_| unreadable(Denial::BadRequest(BadRequest::Path)))?;
         if session.is_http2() {
-            reading::bound(request, target, &self.plan.guard).map_err(unreadable)?;
+            stream_head::check(&request.method, request.raw_path(), &request.headers, &self.plan.guard.head())
+                .map_err(unreadable)?;
         }
+        let target = std::str::from_utf8(request.raw_path()).map_err(|_| unreadable(Denial::BadRequest(BadRequest::Path)))?;
         let (raw_path, query) = path::split_target(target).map_err(unreadable)?;
         let path = path::normalize(raw_path).map_err(unreadable)?;
         let host = reading::host(request).map_err(unreadable)?;
@@ -161,7 +163,8 @@ impl Gateway {
         };
         let source =
             Source::new(self.plan.trusted_proxies.client(reading::arrival(session).peer, &session.req_header().headers));
-        let answered = in_process::serve(session, service, forward, source, self.plan.guard.body_idle).await;
+        let answered =
+            in_process::serve(session, service, forward, ctx.target.as_deref(), source, self.plan.guard.body_idle).await;
         match answered {
             Ok(reply) => {
                 self.settle(ctx, Outcome::Answered(reply.status.as_u16()));
@@ -196,6 +199,7 @@ impl ProxyHttp for Gateway {
         let now = self.clock.now();
         ctx.began = now.tick;
         ctx.names = Some(self.ids.name(&session.req_header().headers));
+        reading::ignore_other_protocols(session);
         match self.decide(session, reading::arrival(session), now).await {
             Ok(Step::Forward(forward, target)) => {
                 let in_process = matches!(forward.route.target, Target::TokenService);
@@ -236,11 +240,10 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let missing = || Error::new(ErrorType::InternalError);
         let (forward, names) = (ctx.forward.as_ref().ok_or_else(missing)?, ctx.names.as_ref().ok_or_else(missing)?);
-        let strip = self.strips.get(forward.route.index).ok_or_else(missing)?;
         if let Some(target) = &ctx.target {
             upstream.set_raw_path(target.as_bytes())?;
         }
-        forward::rewrite(upstream, forward, strip, names, &self.plan, reading::arrival(session))
+        forward::rewrite(upstream, forward, &self.strip, names, &self.plan, reading::arrival(session))
     }
 
     async fn request_body_filter(
@@ -273,9 +276,7 @@ impl ProxyHttp for Gateway {
             let connection = connection.ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))?;
             connection.open_tunnel();
         }
-        if !is_framed_in_one_way(&response.headers) {
-            return Err(Error::new(ErrorType::HTTPStatus(502)));
-        }
+        relay::take_over(response)?;
         if !response.status.is_informational()
             && let (Some(asked), Some(set)) = (ctx.asked, self.peers_of(ctx))
         {
@@ -295,6 +296,7 @@ impl ProxyHttp for Gateway {
         let (request_id, request_ref) = (ctx.request_id(), ctx.has_request_ref());
         let dress = Dress { envelope, origin, preflight: false, request_id, request_ref };
         dress.put_on(session, response);
+        relay::fit(session, response);
         Ok(())
     }
 
@@ -317,7 +319,7 @@ impl ProxyHttp for Gateway {
         let retries = self.peers_of(ctx).map_or(0, |set| set.upstream.retries);
         let repeatable = session.req_header().method.is_idempotent()
             && ctx.received == 0
-            && !has_answered(session)
+            && !relay::has_begun(session)
             && !faults::is_timeout(error.etype())
             && ctx.tries <= retries;
         let mut error = error;
@@ -331,11 +333,12 @@ impl ProxyHttp for Gateway {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
         self.settle(ctx, Outcome::Unknown);
-        let denial = faults::denial_of(connection(session), error, self.clock.now().wall);
+        let waiting = !session.downstream_session.is_body_done();
+        let denial = faults::denial_of(connection(session), error, waiting, self.clock.now().wall);
         // What is left of either message is unknown, so the connection ends with this answer.
         session.set_keepalive(None);
         let mut error_code = 0;
-        if let (Some(denial), false) = (denial, has_answered(session)) {
+        if let (Some(denial), false) = (denial, relay::has_begun(session)) {
             let refusal = Refusal { route: None, denial };
             if self.refuse(session, ctx, refusal).await.is_ok() {
                 error_code = session.response_written().map_or(0, |response| response.status.as_u16());
@@ -375,23 +378,6 @@ fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
         reading::declared_length(request).is_some_and(|length| length <= CHEAP) && !request.headers.contains_key(EXPECT);
     if !(bodiless || cheap || session.downstream_session.is_body_done()) {
         session.set_keepalive(None);
-    }
-}
-
-/// Whether a final answer has begun to go down. Interim ones (RFC 9110 section 15.2) leave room for it.
-fn has_answered(session: &Session) -> bool {
-    let is_final = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-    session.response_written().is_some_and(|response| is_final(response.status))
-}
-
-/// Whether an answer tells its end as every reader understands it: pingora takes chunks for granted only where the coding is
-/// exactly `chunked`, and would pass any other on as it came.
-fn is_framed_in_one_way(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
     }
 }
 

@@ -1,12 +1,11 @@
 //! Reading a request's head as pingora has it: what `flow` wants to know of it, and of where it came from.
 //!
-//! Deliberately absent: what is made of it. HTTP/1 heads have passed the guard; heads that came in frames are bounded here.
+//! Deliberately absent: what is made of it. HTTP/1 heads have passed the guard, heads in frames `rules::stream_head`.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -14,22 +13,14 @@ use crate::gateway::answer::connection;
 use crate::gateway::connection::Connection;
 use crate::gateway::forward::Arrival;
 use crate::model::{BadRequest, Denial};
-use crate::plan::GuardLimits;
 use crate::rules::host;
 
-/// The guard's bounds for a head that came in frames, which the guard does not see.
-///
-/// # Errors
-/// `TargetTooLong`, `HeadTooLarge`.
-pub(super) fn bound(request: &RequestHeader, target: &str, limits: &GuardLimits) -> Result<(), Denial> {
-    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    if target.len() > limits.target_bytes {
-        return Err(Denial::TargetTooLong);
+/// Drops an Upgrade that asks for anything that is not spoken here, so that nobody further on takes it up (RFC 9110 section
+/// 7.8: whoever is asked may ignore it).
+pub(super) fn ignore_other_protocols(session: &mut Session) {
+    if session.is_upgrade_req() && !connection(session).is_some_and(Connection::may_upgrade) {
+        session.req_header_mut().remove_header(&UPGRADE);
     }
-    if request.headers.len() > limits.fields || request.headers.iter().map(size).sum::<usize>() > limits.head_bytes {
-        return Err(Denial::HeadTooLarge);
-    }
-    Ok(())
 }
 
 /// Where a request comes from and how. HTTP/2 streams share their connection, which only TLS listeners offer.

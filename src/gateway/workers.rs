@@ -20,13 +20,13 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::flow::Flow;
-use crate::gateway::connection::Wire;
 use crate::gateway::guard::Guard;
 use crate::gateway::in_process::InProcess;
 use crate::gateway::listen::Bound;
 use crate::gateway::peers::Peers;
 use crate::gateway::proxy::Gateway;
 use crate::gateway::request_ids::RequestIds;
+use crate::gateway::wire::Wire;
 use crate::model::{Clock, Entropy};
 use crate::plan::{Plan, Target};
 use crate::rules::identity::Strip;
@@ -129,16 +129,18 @@ fn guard(parts: Parts, peers: Arc<Peers>) -> Guard {
         max_retries: 16,
         ..ServerConf::default()
     };
-    let strips = plan.routes.iter().map(|route| Strip::new(&route.identity)).collect();
+    let strip = Strip::new(plan.routes.iter().map(|route| &*route.identity));
     let service =
         if plan.routes.iter().any(|route| matches!(route.target, Target::TokenService)) { parts.service } else { None };
     let (limits, envelope) = (plan.guard.clone(), Arc::clone(&plan.fallback));
     let (ids, metrics) = (RequestIds::new(&*parts.entropy), parts.metrics);
     let gateway =
-        Gateway { plan, flow: parts.flow, clock: parts.clock, peers, service, strips, ids, metrics: Arc::clone(&metrics) };
+        Gateway { plan, flow: parts.flow, clock: parts.clock, peers, service, strip, ids, metrics: Arc::clone(&metrics) };
     let mut proxy = http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(limits.idle);
+    // It reaches our own check of the head, which refuses it as it refuses it in HTTP/1: in our words.
+    options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     Guard::new(proxy, limits, envelope, metrics)
 }

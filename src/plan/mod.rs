@@ -19,6 +19,7 @@ use crate::model::{NonEmpty, Secret, Style};
 use crate::rules::access::Access;
 use crate::rules::envelope::Envelope;
 use crate::rules::forwarded::TrustedProxies;
+use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
@@ -119,6 +120,14 @@ pub struct GuardLimits {
     pub connections_per_source: usize,
     /// Requests on one connection, after which it is closed.
     pub requests_per_connection: u32,
+}
+
+impl GuardLimits {
+    /// Those of a head, whichever protocol it comes in.
+    #[must_use]
+    pub fn head(&self) -> HeadLimits {
+        HeadLimits { head_bytes: self.head_bytes, target_bytes: self.target_bytes, fields: self.fields }
+    }
 }
 
 /// One route.

@@ -44,7 +44,7 @@ pub struct Head {
     pub framing: Framing,
     /// The message is of HTTP/1.0: no keep-alive unless asked for, no 100 (Continue).
     pub http10: bool,
-    /// It has an Upgrade field. Such a request has no body.
+    /// It asks for the WebSocket protocol (RFC 6455 section 4.1). Such a request has no body.
     pub upgrade: bool,
     /// The client waits for a 100 (Continue) before it sends the body (RFC 9110 section 10.1.1).
     pub expects_continue: bool,
@@ -78,7 +78,8 @@ pub enum Framing {
 /// - `BadRequest(Path)` for a target with a fragment or an illegal query;
 /// - `BadRequest(Host)` unless there is exactly one valid Host (none is needed in HTTP/1.0);
 /// - `BadRequest(Framing)` for Transfer-Encoding that is not exactly `chunked` once, in HTTP/1.0, or beside Content-Length; for
-///   Content-Length that is not one plain number; for look-alikes of the two names; for a body on an Upgrade request;
+///   Content-Length that is not one plain number; for look-alikes of the two names; for a body where WebSocket is asked for.
+///   Every other Upgrade is ignored (RFC 9110 section 7.8): several clients offer `h2c` with whatever they send;
 /// - `BadRequest(Head)` for everything else that RFC 9112 does not allow, for an Expect other than `100-continue`, and for a
 ///   Connection that names end-to-end fields.
 pub fn examine(bytes: &[u8], from: usize, limits: &HeadLimits) -> Result<Examined, Denial> {
@@ -194,9 +195,20 @@ struct FieldFacts {
     host: Option<usize>,
     content_length: Option<u64>,
     chunked: bool,
-    upgrade: bool,
+    /// What the Upgrade field asks for, if there is just one.
+    upgrade: Option<Protocol>,
+    /// Connection names Upgrade.
+    upgrades: bool,
     expects: bool,
     closes: bool,
+}
+
+/// What a connection may be asked to become.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    WebSocket,
+    /// Something that is not spoken here, or more than one thing.
+    Other,
 }
 
 impl FieldFacts {
@@ -209,7 +221,8 @@ impl FieldFacts {
             4 if name.eq_ignore_ascii_case(b"host") => self.take_host(value),
             6 if name.eq_ignore_ascii_case(b"expect") => self.take_expect(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade = true;
+                let alone = self.upgrade.is_none() && value.eq_ignore_ascii_case(b"websocket");
+                self.upgrade = Some(if alone { Protocol::WebSocket } else { Protocol::Other });
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => self.take_connection(value),
@@ -245,6 +258,7 @@ impl FieldFacts {
                 return Err(MALFORMED);
             }
             self.closes |= option.eq_ignore_ascii_case(b"close");
+            self.upgrades |= option.eq_ignore_ascii_case(b"upgrade");
         }
         Ok(())
     }
@@ -281,7 +295,8 @@ impl FieldFacts {
             (true, None) if !line.http10 => Framing::Chunked,
             (true, _) => return Err(BAD_FRAMING),
         };
-        if self.upgrade && framing != Framing::None {
+        let upgrade = self.upgrade == Some(Protocol::WebSocket) && self.upgrades && !line.http10;
+        if upgrade && framing != Framing::None {
             return Err(BAD_FRAMING);
         }
         let has_body = !matches!(framing, Framing::None | Framing::Length(0));
@@ -289,7 +304,7 @@ impl FieldFacts {
             length,
             framing,
             http10: line.http10,
-            upgrade: self.upgrade,
+            upgrade,
             expects_continue: self.expects && has_body && !line.http10,
             closes: self.closes,
             asterisk_options: line.asterisk_options,

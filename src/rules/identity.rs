@@ -39,15 +39,20 @@ pub fn fold(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Strip {
     /// The identity names, folded.
-    ours: [Box<[u8]>; 4],
+    ours: Box<[Box<[u8]>]>,
 }
 
 impl Strip {
-    /// The rule for these identity names.
+    /// The rule where these identity names are in use. They are those of all routes: routes share upstreams, and an upstream
+    /// that believes a name under one path believes it under every path.
     #[must_use]
-    pub fn new(names: &IdentityNames) -> Self {
-        let IdentityNames { subject, client, scope, session } = names;
-        Self { ours: [subject, client, scope, session].map(|name| fold(name.as_str().as_bytes()).collect()) }
+    pub fn new<'n>(names: impl IntoIterator<Item = &'n IdentityNames>) -> Self {
+        let each = |names: &'n IdentityNames| [&names.subject, &names.client, &names.scope, &names.session];
+        let mut ours: Vec<Box<[u8]>> =
+            names.into_iter().flat_map(each).map(|name| fold(name.as_str().as_bytes()).collect()).collect();
+        ours.sort_unstable();
+        ours.dedup();
+        Self { ours: ours.into() }
     }
 
     /// Whether a header of the client goes upstream as it is. False for
@@ -144,7 +149,7 @@ mod tests {
     use super::*;
 
     fn keeps(name: &str) -> bool {
-        Strip::new(&IdentityNames::default()).keeps(&HeaderName::from_bytes(name.as_bytes()).unwrap())
+        Strip::new([&IdentityNames::default()]).keeps(&HeaderName::from_bytes(name.as_bytes()).unwrap())
     }
 
     #[test]
@@ -199,7 +204,8 @@ mod tests {
     #[test]
     fn configured_names_are_removed_too_however_they_are_configured() {
         let names = IdentityNames { subject: HeaderName::from_static("user_id"), ..IdentityNames::default() };
-        let strip = Strip::new(&names);
+        let strip = Strip::new([&IdentityNames::default(), &names]);
+        assert!(!strip.keeps(&HeaderName::from_static("x-auth-subject")), "another route's name");
         assert!(!strip.keeps(&HeaderName::from_static("user-id")));
         assert!(!strip.keeps(&HeaderName::from_static("user_id")));
         assert!(strip.keeps(&HeaderName::from_static("user-ids")));

@@ -14,5 +14,7 @@ pub mod host;
 pub mod identity;
 pub mod lockout;
 pub mod path;
+pub mod relay;
 pub mod routing;
+pub mod stream_head;
 pub mod window;

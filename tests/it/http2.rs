@@ -35,8 +35,11 @@ struct Connection {
 
 impl Scene {
     fn set(keys: &str) -> Self {
+        Self::before(Upstream::scripted(|request| Answer::new(200, &[("Server", "secret/1.0")], &request.body)), keys)
+    }
+
+    fn before(app: Upstream, keys: &str) -> Self {
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
-        let app = Upstream::scripted(|request| Answer::new(200, &[("Server", "secret/1.0")], &request.body));
         let service = TokenService::start();
         service.issue(TOKEN, &json!({ "sub": "ada" }));
         let text = keys.to_owned()
@@ -259,4 +262,41 @@ fn many_streams_on_one_connection_keep_their_callers_apart() {
         }
     });
     assert_eq!(scene.app.count(), 30);
+}
+
+#[test]
+fn r_a_cookie_that_came_in_pieces_goes_upstream_in_one() {
+    let scene = Scene::set("");
+    let cookies = [("cookie", "a=b"), ("cookie", "c=d"), ("cookie", "e=f")];
+    assert_answer(&scene.connect().get("/public/x", &cookies), 200, "three cookies");
+    assert_eq!(scene.app.last().only("Cookie"), "a=b; c=d; e=f");
+}
+
+#[test]
+fn r_a_length_told_twice_in_frames_is_refused() {
+    let scene = Scene::set("");
+    for fields in [
+        &[("content-length", "4"), ("content-length", "4")][..],
+        &[("content-length", "04")],
+        &[("content_length", "4")],
+        &[("expect", "200-ok")],
+    ] {
+        let answer = scene.connect().ask(request(Method::POST, "/public/x", fields), b"body", None);
+        assert_answer(&answer.unwrap(), 400, &format!("{fields:?}"));
+    }
+    assert_eq!(scene.app.count(), 0);
+}
+
+#[test]
+fn r_connect_in_frames_is_refused_in_our_words() {
+    let scene = Scene::set("");
+    let connect = Request::builder().method(Method::CONNECT).uri("gateway.test:443").body(()).unwrap();
+    assert_answer(&scene.connect().ask(connect, b"", None).unwrap(), 405, "CONNECT");
+}
+
+#[test]
+fn r_fields_of_the_upstreams_connection_do_not_break_a_stream() {
+    let app = Upstream::answering(Answer::new(200, &[("Keep-Alive", "timeout=5"), ("TE", "gzip"), ("Upgrade", "h2c")], "ok"));
+    let scene = Scene::before(app, "");
+    assert_answer(&scene.connect().get("/public/x", &[]), 200, "fields that HTTP/2 does not have");
 }

@@ -8,7 +8,7 @@ use crate::config::At;
 use crate::config::SecretReference;
 use crate::config::notation::{Bytes, Keys, Lasting, Whole, Word};
 use crate::config::table::Table;
-use crate::config::units::{GIB, KIB, MIB, hours, millis, minutes, seconds};
+use crate::config::units::{GIB, KIB, hours, millis, minutes, seconds};
 use crate::config::values::{ADDRESS, FILE, SecretNotation};
 
 /// Where a gateway runs.
@@ -137,9 +137,9 @@ impl Guard {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         let wait = || Lasting(millis(100)..=hours(1));
         Self {
-            head_size: t.or("head_size", Bytes(KIB..=MIB), 16 * KIB, "Request line and header fields together."),
-            target_size: t.or("target_size", Bytes(128..=MIB), 8 * KIB, "The request target."),
-            fields: t.or("fields", Whole(8..=1000), 100, "Header fields."),
+            head_size: t.or("head_size", Bytes(KIB..=512 * KIB), 16 * KIB, "Request line and header fields together."),
+            target_size: t.or("target_size", Bytes(128..=60 * KIB), 8 * KIB, "The request target."),
+            fields: t.or("fields", Whole(8..=256), 100, "Header fields."),
             head_deadline: t.or("head_deadline", wait(), seconds(10), "From the first byte of a head to its end."),
             idle: t.or("idle", wait(), minutes(1), "Between two requests on a connection."),
             body_idle: t.or("body_idle", wait(), seconds(30), "Between two reads of a body, and two writes of a response."),

@@ -228,9 +228,25 @@ fn look_alikes_of_the_framing_fields_are_refused() {
 }
 
 #[test]
-fn an_upgrade_has_no_body() {
-    assert_eq!(with("Upgrade: websocket\r\nContent-Length: 5\r\n"), Err(BAD_FRAMING));
-    assert_eq!(with("Transfer-Encoding: chunked\r\nUpgrade: x\r\n"), Err(BAD_FRAMING));
+fn a_websocket_begins_without_a_body() {
+    assert_eq!(with("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n"), Err(BAD_FRAMING));
+    assert_eq!(with("Transfer-Encoding: chunked\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"), Err(BAD_FRAMING));
+}
+
+#[test]
+fn an_upgrade_to_anything_else_is_ignored_with_its_body() {
+    for fields in [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+        "Upgrade: websocket\r\n",
+        "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n",
+        "Connection: upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n",
+        "Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: websocket\r\n",
+        "Connection: upgrade\r\nUpgrade:\r\n",
+    ] {
+        let head = head(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: 2\r\n\r\n"));
+        assert_eq!((head.upgrade, head.framing), (false, Framing::Length(2)), "{fields}");
+    }
+    assert!(!head("GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").upgrade);
 }
 
 #[test]

@@ -92,7 +92,24 @@ fn a_target_is_split_at_its_first_question_mark() {
 
 #[test]
 fn a_target_in_another_form_or_with_a_fragment_is_refused() {
-    for target in ["", "*", "a", "http://h/a", "h:443", "/a#b", "/a?b#c", "/a?b c", "/a?\"", "/a?<", "/a?\u{e9}", "/a?\u{1}"] {
+    for target in [
+        "",
+        "*",
+        "a",
+        "http://h/a",
+        "h:443",
+        "/a#b",
+        "/a?b#c",
+        "/a?b c",
+        "/a?\"",
+        "/a?<",
+        "/a<",
+        "/a>b",
+        "/\"a\"",
+        "/`a`?b",
+        "/a?\u{e9}",
+        "/a?\u{1}",
+    ] {
         assert_eq!(split_target(target), Err(REFUSED), "{target:?}");
     }
 }
