@@ -1,6 +1,6 @@
 //! The token service's HTTP: one skin per API, and the standard endpoints. Request in, domain step, words out.
 //!
-//! Imports `model`, `plan`, `reply` and `tokens`; names no proxy. Deliberately absent: decisions, and headers that every response of
+//! Imports `model`, `rules`, `plan`, `reply` and `tokens`; names no proxy. Deliberately absent: decisions, and headers that every response of
 //! the gateway carries. The router never listens by itself: it stands behind the gateway's routes, limits and locks.
 
 mod back_office;

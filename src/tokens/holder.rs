@@ -4,7 +4,7 @@ use crate::model::{Secret, TokenKind};
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::tokens::account::AccountId;
 use crate::tokens::guard::Subject;
-use crate::tokens::identity::{Identity, IdentityId, IdentityToken, NewIdentity};
+use crate::tokens::identity::{Identity, IdentityToken, NamedIdentity, NewIdentity};
 use crate::tokens::keyring::fingerprint;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::SessionRule;
@@ -66,7 +66,12 @@ impl TokenService {
     ///
     /// # Errors
     /// `TokenInvalid`, `IdentityForeign`; `Locked`, `StoreUnavailable`.
-    pub async fn exchange(&self, rule: &SessionRule, holder: &Holder, identity: IdentityId) -> Result<IdentityToken, Refusal> {
+    pub async fn exchange(
+        &self,
+        rule: &SessionRule,
+        holder: &Holder,
+        identity: NamedIdentity,
+    ) -> Result<IdentityToken, Refusal> {
         self.guard.check(self.subject_of(holder.account), self.now())?;
         let minted = mint::token(rule.format, self.entropy());
         let step = ExchangeStep {

@@ -68,6 +68,15 @@ pub struct Identity {
     pub role: Role,
 }
 
+/// An identity as somebody names it who wants to act as it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NamedIdentity {
+    /// Its number.
+    pub id: IdentityId,
+    /// Whose it is said to be. One of another kind is not the one that is meant.
+    pub kind: IdentityKind,
+}
+
 /// An identity to be made for an account.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewIdentity {

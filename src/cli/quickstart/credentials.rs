@@ -38,7 +38,6 @@ pub(super) struct Enrolment<'c> {
     pub(super) email: &'c str,
     pub(super) phone: Option<&'c str>,
     pub(super) password: &'c str,
-    pub(super) email_factor: EmailFactor,
     pub(super) state: State,
     pub(super) email_factor: EmailFactor,
 }

@@ -2,9 +2,9 @@
 
 use crate::model::Secret;
 use crate::token_api::reading::Object;
-use crate::token_api::session::words::InSession;
+use crate::token_api::session::words::{InSession, kind_word};
 use crate::tokens::identifier::EmailAddress;
-use crate::tokens::identity::IdentityId;
+use crate::tokens::identity::{IdentityId, IdentityKind, NamedIdentity};
 
 /// A member that is not as it must be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,18 @@ impl Rule {
     }
 }
 
+/// How long a text may be, in characters.
+pub(crate) struct Length {
+    most: usize,
+    /// The least and the most, as they are told.
+    told: [&'static str; 2],
+}
+
+/// Of a one-time code.
+pub(crate) const CODE_LENGTH: Length = Length { most: 50, told: ["0", "50"] };
+/// Of a password that somebody logs in with.
+const PASSWORD_LENGTH: Length = Length { most: 100, told: ["0", "100"] };
+
 /// A body that is looked through. Members are named by their path, `password.value`.
 pub(crate) struct Inspection<'a> {
     input: &'a Object,
@@ -69,16 +81,15 @@ impl<'a> Inspection<'a> {
         }
     }
 
-    /// A text of at most so many characters; 50 and 100 are told to the caller.
-    pub(crate) fn at_most(&mut self, field: &'static str, most: usize) -> Option<&'a str> {
+    /// A text that is not too long.
+    pub(crate) fn at_most(&mut self, field: &'static str, length: &Length) -> Option<&'a str> {
         let text = self.text(field)?;
-        let limit: &'static [&'static str] = if most == 50 { &["0", "50"] } else { &["0", "100"] };
-        if text.chars().count() > most { self.refuse(field, Rule::Size, limit) } else { Some(text) }
+        if text.chars().count() > length.most { self.refuse(field, Rule::Size, &length.told) } else { Some(text) }
     }
 
     /// A password, as a login takes it.
     pub(crate) fn password(&mut self, field: &'static str) -> Option<Secret> {
-        self.at_most(field, 100).map(|text| Secret::new(text.to_owned()))
+        self.at_most(field, &PASSWORD_LENGTH).map(|text| Secret::new(text.to_owned()))
     }
 
     /// An e-mail address.
@@ -109,13 +120,6 @@ impl<'a> Inspection<'a> {
     }
 }
 
-/// The identity that a request names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct NamedIdentity {
-    pub(crate) kind: &'static str,
-    pub(crate) id: IdentityId,
-}
-
 /// The identity as which somebody wants to act.
 pub(crate) fn identity_to_act_as(input: &Object) -> Result<NamedIdentity, InSession> {
     let mut form = Inspection::of(input);
@@ -123,7 +127,7 @@ pub(crate) fn identity_to_act_as(input: &Object) -> Result<NamedIdentity, InSess
         let missing: Option<NamedIdentity> = form.refuse("identity", Rule::Required, &[]);
         return form.complete(missing);
     }
-    let kinds = [("CONSUMER", "CONSUMER"), ("CORPORATE", "CORPORATE")];
+    let kinds = IdentityKind::ALL.map(|kind| (kind_word(kind), kind));
     let (kind, id) = (form.one_of("identity.type", &kinds), form.number("identity.id"));
     let (kind, id) = form.complete(kind.zip(id))?;
     Ok(NamedIdentity { kind, id: IdentityId(id) })

@@ -21,12 +21,12 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
 use serde::Serialize;
 
-use crate::model::{Denial, Secret, Source};
+use crate::model::{Denial, Secret, Source, Timestamp};
 use crate::plan::{Caller, SessionApi, SessionOperation};
 use crate::rules::window::WindowRule;
 use crate::token_api::reading::{self, Object};
-use crate::token_api::session::body::{Inspection, identity_to_act_as};
-use crate::token_api::session::words::{IdentityIdBody, InSession, TokenBody, done, kind_word, success};
+use crate::token_api::session::body::{CODE_LENGTH, Inspection, identity_to_act_as};
+use crate::token_api::session::words::{IdentityIdBody, InSession, TokenBody, done, success};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::SessionRule;
 use crate::tokens::{Approval, CallbackKey, ChallengeId, Holder, LogIn, LoggedIn, NewPassword, Purpose, TokenService};
@@ -146,9 +146,7 @@ async fn access_token(State(skin): Skin, request: Request) -> Answer {
     let (_, holder) = caller.map_err(words::token_forbidden)?;
     let input = reading::json(request).await?;
     let identity = identity_to_act_as(&input)?;
-    let wanted = skin.service.identities(holder.account).await?.into_iter().find(|known| known.id == identity.id);
-    wanted.filter(|known| kind_word(known.kind) == identity.kind).ok_or(Refusal::IdentityForeign)?;
-    let issued = skin.service.exchange(&skin.rule, &holder, identity.id).await.map_err(words::token_forbidden)?;
+    let issued = skin.service.exchange(&skin.rule, &holder, identity).await.map_err(words::token_forbidden)?;
     Ok(success(&TokenBody::of(&issued, None)))
 }
 
@@ -205,7 +203,7 @@ async fn update_password(State(skin): Skin, request: Request) -> Answer {
     let changed = skin.service.change_password(&skin.rule, &holder, request).await?;
     let password_info = Info {
         identity_id: IdentityIdBody::of(&changed.token.identity),
-        expiry_date: changed.expires.map_or(0, crate::model::Timestamp::as_millis),
+        expiry_date: changed.expires.map_or(0, Timestamp::as_millis),
     };
     Ok(success(&Body { password_info, token: changed.token.token.expose() }))
 }
@@ -266,7 +264,7 @@ impl SessionSkin {
 
 fn code(input: &Object) -> Result<Secret, InSession> {
     let mut form = Inspection::of(input);
-    let code = form.at_most("verificationCode", 50);
+    let code = form.at_most("verificationCode", &CODE_LENGTH);
     Ok(Secret::new(form.complete(code)?.to_owned()))
 }
 

@@ -12,9 +12,10 @@ use crate::store::cuts::{Fingerprint, Watermark};
 use crate::token_api::tests::{Answer, Api};
 use crate::tokens::CallbackKey;
 use crate::tokens::account::AccountStatus;
+use crate::tokens::client::ClientRight;
 use crate::tokens::factor::Channel;
 use crate::tokens::identity::{IdentityKind, NewIdentity, Role};
-use crate::tokens::tests::world::{PASSWORD, World, new_account, secret, settings};
+use crate::tokens::tests::world::{PASSWORD, World, new_account, new_client, secret, settings};
 
 const EMAIL: &str = "ann@example.com";
 const WRONG: &str =
@@ -496,6 +497,28 @@ async fn what_the_gateway_lets_through_counts_as_use_without_asking_the_service(
     assert!(principal.is_current(now, Duration::ZERO));
     assert!(!principal.is_current(now.after(Duration::from_secs(1)), Duration::ZERO));
     assert_eq!(program.identities(&token).await.status, StatusCode::OK, "the service has the same clock");
+}
+
+#[tokio::test]
+async fn a_question_of_another_gateway_is_a_use_and_is_told_the_end_as_things_stand() {
+    let program = Program::new().await;
+    let client = new_client("gateway", &[ClientRight::Introspection]);
+    let client_secret = program.api.world.service.add_client(client).await.unwrap();
+    let token = program.log_in().await;
+    let ask = async || {
+        let body = format!("token={token}&client_id=gateway&client_secret={}", client_secret.expose());
+        let request = Request::post("/oauth2/introspect").header("content-type", "application/x-www-form-urlencoded");
+        program.api.send(request.body(Bytes::from(body)).unwrap()).await.json()
+    };
+    for _ in 0..3 {
+        program.wait(299);
+        let now = crate::model::Clock::now(&*program.api.world.clock).wall.as_secs();
+        let told = ask().await;
+        assert_eq!((&told["active"], &told["token_kind"]), (&json!(true), &json!("auth")));
+        assert_eq!(told["exp"], json!(now + 300));
+    }
+    program.wait(300);
+    assert_eq!(ask().await, json!({ "active": false }));
 }
 
 #[tokio::test]

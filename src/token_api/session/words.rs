@@ -214,31 +214,7 @@ fn denied(denial: &Denial) -> Response {
     *answer.status_mut() = status;
     answer.headers_mut().extend(headers);
     let answer = not_stored(answer);
-    match denial {
-        Denial::LimitReached(wait) => with(answer, LIMIT_RESET, HeaderValue::from(seconds(*wait))),
-        Denial::BadRequest(_)
-        | Denial::RequestTimeout
-        | Denial::BodyTooLarge
-        | Denial::TargetTooLong
-        | Denial::UnsupportedMediaType
-        | Denial::HeadTooLarge
-        | Denial::NoRoute
-        | Denial::MethodNotAllowed(_)
-        | Denial::CredentialMissing
-        | Denial::CredentialMisplaced(_)
-        | Denial::CredentialInvalid
-        | Denial::CredentialKind
-        | Denial::ScopeMissing(_)
-        | Denial::ClaimMissing
-        | Denial::StepUpRequired(_)
-        | Denial::Locked(_)
-        | Denial::AuthorityUnavailable(_)
-        | Denial::StoreUnavailable(_)
-        | Denial::Overloaded(_)
-        | Denial::UpstreamUnavailable
-        | Denial::UpstreamTimeout
-        | Denial::Internal(_) => answer,
-    }
+    if let Denial::LimitReached(wait) = denial { with(answer, LIMIT_RESET, HeaderValue::from(seconds(*wait))) } else { answer }
 }
 
 fn say(status: StatusCode, code: &str, message: &str) -> Response {
@@ -269,12 +245,8 @@ fn invalid(message: &str, fields: &[InvalidField]) -> Response {
         message: &'a str,
         syntax_errors: Errors<'a>,
     }
-    let broken = |invalid| {
-        let InvalidField { field, rule, params } = invalid;
-        Broken { params, field, error: rule.word() }
-    };
-    let invalid_fields = fields.iter().map(broken).collect();
-    let said = Said { message, syntax_errors: Errors { invalid_fields } };
+    let broken = fields.iter().map(|InvalidField { field, rule, params }| Broken { params, field, error: rule.word() });
+    let said = Said { message, syntax_errors: Errors { invalid_fields: broken.collect() } };
     not_stored((StatusCode::BAD_REQUEST, Json(said)).into_response())
 }
 

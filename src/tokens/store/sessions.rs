@@ -10,7 +10,7 @@ use crate::model::{Timestamp, TokenKind};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
-use crate::tokens::identity::{Identity, IdentityId, NewIdentity};
+use crate::tokens::identity::{Identity, NamedIdentity, NewIdentity};
 use crate::tokens::keyring::Mac;
 use crate::tokens::session::{Authentication, SessionRule};
 use crate::tokens::store::{ChallengeId, ChallengeKind, Enrolled, PasswordHash, StoreFault};
@@ -83,7 +83,7 @@ pub struct OpenSession {
 #[expect(missing_docs, reason = "named by what they are")]
 pub struct ExchangeStep {
     pub held: Fingerprint,
-    pub identity: IdentityId,
+    pub identity: NamedIdentity,
     pub access_ttl: Duration,
     pub token: Fingerprint,
     pub now: Timestamp,

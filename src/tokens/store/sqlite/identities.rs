@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use crate::model::Timestamp;
 use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
-use crate::tokens::identity::{Identity, IdentityId, IdentityKind, NewIdentity, Role};
+use crate::tokens::identity::{Identity, IdentityId, IdentityKind, NamedIdentity, NewIdentity, Role};
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::Reachable;
 use crate::tokens::store::sqlite::rows::At;
@@ -70,9 +70,9 @@ pub(super) fn first_of(db: &Connection, account: AccountId) -> rusqlite::Result<
         .optional()
 }
 
-pub(super) fn one_of(db: &Connection, account: AccountId, wanted: IdentityId) -> rusqlite::Result<Option<Identity>> {
-    db.prepare_cached(&format!("{OF_ACCOUNT} AND i.id = :identity"))?
-        .query_row(named_params! { ":account": account, ":identity": wanted }, identity)
+pub(super) fn one_of(db: &Connection, account: AccountId, wanted: NamedIdentity) -> rusqlite::Result<Option<Identity>> {
+    db.prepare_cached(&format!("{OF_ACCOUNT} AND i.id = :identity AND i.kind = :kind"))?
+        .query_row(named_params! { ":account": account, ":identity": wanted.id, ":kind": wanted.kind.name() }, identity)
         .optional()
 }
 
