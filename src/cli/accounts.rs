@@ -89,7 +89,11 @@ fn line(account: &Account) -> String {
 async fn disable(service: &TokenService, wanted: &str) -> Result<(), Failure> {
     let id = the_account(service, wanted).await?;
     let known = service.switch_account(id, AccountStatus::Disabled).await.map_err(|denial| failed(&denial.reason()))?;
-    if known { output::say(&format!("disabled account {id}; its sessions have ended (a gateway that is running knows within 15 s)")) } else { Err(unknown(wanted)) }
+    if known {
+        output::say(&format!("disabled account {id}; its sessions have ended (a gateway that is running knows within 15 s)"))
+    } else {
+        Err(unknown(wanted))
+    }
 }
 
 async fn email_factor(service: &TokenService, wanted: &str, state: FactorState) -> Result<(), Failure> {
