@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::{Denial, Secret, Source, Timestamp};
 use crate::rules::lockout::Ending;
 use crate::store::cuts::{Fingerprint, Reach};
-use crate::tokens::account::AccountId;
+use crate::tokens::account::{AccountId, AccountStatus};
 use crate::tokens::grants::{Successors, TokenPair};
 use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{EmailAddress, Identifier};
@@ -64,7 +64,7 @@ impl TokenService {
         self.guard.check(subject, now)?;
         self.limits.charge(&rule.sign_ins, Operation::SignIn, subject, entry.source.key(), now.tick)?;
         let tried = self.try_password_of(subject, account, entry.password).await?;
-        let entered = match &tried.proven {
+        let entered = match tried.proven.as_ref().filter(|account| account.status == AccountStatus::Active) {
             Some(account) => match self.store.email_factor(account.id).await? {
                 Some(address) => Some(self.ask_for_code(rule, account.id, identifier, &address).await?),
                 None => self.open_at_once(rule, account.id).await?.map(Entered::Open),

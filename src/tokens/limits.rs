@@ -1,7 +1,7 @@
 //! Who may try how often: the windows of every caller, applied under one lock.
 //!
 //! Imports `model` and `rules::window`. A caller is an account, or a secret that is nobody's, from one source. The callers with
-//! an account have a table to themselves, so that a flood of made-up names can push no account's window out.
+//! an account have tables to themselves, so that a flood of made-up names can push no account's window out.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -31,14 +31,17 @@ pub(crate) enum Operation {
 /// The windows of everybody.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    tables: Mutex<Tables>,
+    tables: Mutex<HashMap<(Operation, Crowd), Table>>,
 }
 
-#[derive(Debug, Default)]
-struct Tables {
-    accounts: Table,
-    nobodies: Table,
+/// Who may be pushed out by whom.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Crowd {
+    Accounts,
+    Nobodies,
 }
+
+/// The callers of one operation, all by the same rule.
 
 #[derive(Debug, Default)]
 struct Table {
@@ -49,7 +52,6 @@ struct Table {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Caller {
-    operation: Operation,
     subject: [u8; 32],
     source: SourceKey,
 }
@@ -67,17 +69,15 @@ impl Limits {
         source: SourceKey,
         now: Tick,
     ) -> Result<(), Denial> {
-        let caller = Caller { operation, subject: subject.key.0, source };
+        let caller = Caller { subject: subject.key.0, source };
+        let crowd = if subject.account.is_some() { Crowd::Accounts } else { Crowd::Nobodies };
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = if subject.account.is_some() { &mut tables.accounts } else { &mut tables.nobodies };
-        match table.window(caller, rule, now).attempt(rule, now) {
+        match tables.entry((operation, crowd)).or_default().window(caller, rule, now).attempt(rule, now) {
             Passage::Admitted => Ok(()),
             Passage::Blocked(wait) | Passage::StillBlocked(wait) => Err(Denial::LimitReached(wait)),
         }
     }
-}
 
-impl Limits {
     /// Counts an attempt of a source, whomever it names.
     ///
     /// # Errors
@@ -102,8 +102,7 @@ impl Table {
         self.windows.entry(caller).or_default()
     }
 
-    /// Looks at the two oldest for each that comes, so the table shrinks faster than it grows once a flood is over. The rules
-    /// of the operations have the same window, so whose rule it is makes no difference.
+    /// Looks at the two oldest for each that comes, so the table shrinks faster than it grows once a flood is over.
     fn make_room(&mut self, rule: &WindowRule, now: Tick) {
         for _ in 0..2 {
             let Some(oldest) = self.order.pop_front() else { return };
@@ -146,6 +145,13 @@ mod tests {
         limits.charge(&RULE(), operation, subject, source(from), Tick::from_millis(secs * 1000))
     }
 
+    /// How many windows there are, and how many callers in order.
+    fn nobodies(limits: &Limits, operation: Operation) -> (usize, usize) {
+        let tables = limits.tables.lock().unwrap();
+        let table = &tables[&(operation, Crowd::Nobodies)];
+        (table.windows.len(), table.order.len())
+    }
+
     #[test]
     fn each_operation_account_and_source_has_a_window_of_its_own() {
         let limits = Limits::default();
@@ -169,9 +175,7 @@ mod tests {
         for number in 0..CALLERS + 10 {
             assert_eq!(charge(&limits, Operation::Confirm, nobody(number), 1, 0), Ok(()));
         }
-        let tables = limits.tables.lock().unwrap();
-        assert_eq!((tables.nobodies.windows.len(), tables.nobodies.order.len()), (CALLERS, CALLERS));
-        drop(tables);
+        assert_eq!(nobodies(&limits, Operation::Confirm), (CALLERS, CALLERS));
         assert!(charge(&limits, Operation::Confirm, account(1), 1, 0).is_err());
     }
 
@@ -184,6 +188,6 @@ mod tests {
         for number in 100..150 {
             assert_eq!(charge(&limits, Operation::Confirm, nobody(number), 1, 60), Ok(()));
         }
-        assert_eq!(limits.tables.lock().unwrap().nobodies.windows.len(), 50);
+        assert_eq!(nobodies(&limits, Operation::Confirm), (50, 50));
     }
 }

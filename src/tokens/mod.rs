@@ -49,7 +49,7 @@ mod push;
 pub mod refusal;
 pub mod session;
 mod sign_in;
-mod signing;
+pub(crate) mod signing;
 mod step_up;
 pub mod store;
 mod verification;

@@ -366,6 +366,7 @@ async fn a_disabled_account_cannot_sign_in_confirm_refresh_or_use_a_token() {
     assert!(!api.world.is_good(&access).await);
     api.renew(&refresh).await.is(401, UNAUTHENTICATED);
     api.confirm(&token, CODE).await.is(401, UNAUTHENTICATED);
+    api.enter(PASSWORD).await.is(401, UNAUTHENTICATED);
     assert!(api.world.service.switch_email_factor(id, EmailFactor::Off).await.unwrap());
     api.enter(PASSWORD).await.is(401, UNAUTHENTICATED);
 }
@@ -569,6 +570,25 @@ async fn a_rotated_key_is_published_at_once_signs_after_the_max_age_and_stays_wh
     assert!(api.world.service.clean_up(now).await.unwrap() > 0);
     assert_eq!(api.world.service.signing_keys().await.unwrap().len(), 1);
     assert_eq!(signs_with().await, *next.id);
+}
+
+#[tokio::test]
+async fn neither_tokens_nor_keys_can_be_taken_from_the_files() {
+    let api = with_second_factor().await;
+    let waiting = api.second_factor_token().await;
+    let (access, refresh) = pair(&api.confirm(&waiting, CODE).await);
+    let key = crate::tokens::signing::tests::key(0).to_pkcs8().unwrap();
+    let files = std::fs::read_dir(&api.world.directory.0).unwrap();
+    for file in files.map(|entry| entry.unwrap().path()) {
+        let bytes = std::fs::read(&file).unwrap();
+        let holds = |what: &[u8]| bytes.windows(what.len()).any(|window| window == what);
+        let signature = access.rsplit('.').next().unwrap();
+        // A stretch from the middle of the key, so that no difference in wrapping hides it.
+        for (name, what) in [("token", signature.as_bytes()), ("refresh", refresh.as_bytes()), ("key", &key[400..440])] {
+            assert!(!holds(what), "{} holds the {name}", file.display());
+        }
+        assert!(!holds(waiting.as_bytes()), "{} holds the token that waits for a code", file.display());
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! Where accounts, clients, challenges, sessions, grants and tokens are kept: a trait of whole domain steps.
 //!
-//! Every method is one transaction, and every single-use write in it one conditional statement; there are no get/set pairs,
-//! because those lose races. An answer is given after the commit, never before. Tokens and codes come as fingerprints and
-//! secrets as MACs: nothing that reaches a store can be presented to anybody.
+//! Every method is one transaction, every single-use write one conditional statement: get/set pairs lose races. Answers are
+//! given after the commit. Tokens come as fingerprints and secrets as MACs: nothing here can be presented to anybody.
 
 use std::fmt;
 use std::time::Duration;
