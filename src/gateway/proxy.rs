@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http::{HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -57,7 +57,7 @@ pub(super) struct Gateway {
 #[derive(Debug, Default)]
 pub(super) struct Serving {
     began: Tick,
-    names: Option<RequestNames>,
+    names: RequestNames,
     route: Option<Arc<Route>>,
     forward: Option<Forward>,
     /// The target in normal form, where that is not how the client spelt it.
@@ -69,12 +69,6 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// The request's id; nobody asks before it has one.
-    fn request_id(&self) -> &HeaderValue {
-        static UNNAMED: HeaderValue = HeaderValue::from_static("0");
-        self.names.as_ref().map_or(&UNNAMED, |names| &names.id)
-    }
-
     /// Whether its answer names it as `request-ref` too.
     fn has_request_ref(&self) -> bool {
         self.route.as_ref().is_some_and(|route| route.request_ref)
@@ -123,7 +117,7 @@ impl Gateway {
         let origin = cors::origin(&session.req_header().headers).cloned();
         let envelope = self.envelope(ctx);
         keep_alive_only_if_drained_cheaply(session);
-        let (request_id, request_ref) = (ctx.request_id(), ctx.has_request_ref());
+        let (request_id, request_ref) = (&ctx.names.id, ctx.has_request_ref());
         let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id, request_ref };
         answer::send(session, reply, &dress).await
     }
@@ -133,7 +127,7 @@ impl Gateway {
         let Refusal { route, denial } = refusal;
         ctx.route = route.or(ctx.route.take());
         self.metrics.denied(ctx.route.as_ref().map(|route| route.index), &denial);
-        let id = ctx.names.as_ref().and_then(|names| names.id.to_str().ok()).unwrap_or_default();
+        let id = ctx.names.id.to_str().unwrap_or_default();
         let route = ctx.route.as_ref().map_or("none", |route| &*route.name);
         tracing::info!(route, request_id = id, reason = denial.reason(), "refused");
         let reply = Reply::refusal(&denial, self.envelope(ctx).style, id);
@@ -198,7 +192,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         let now = self.clock.now();
         ctx.began = now.tick;
-        ctx.names = Some(self.ids.name(&session.req_header().headers));
+        ctx.names = self.ids.name(&session.req_header().headers);
         reading::ignore_other_protocols(session);
         match self.decide(session, reading::arrival(session), now).await {
             Ok(Step::Forward(forward, target)) => {
@@ -239,11 +233,11 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         let missing = || Error::new(ErrorType::InternalError);
-        let (forward, names) = (ctx.forward.as_ref().ok_or_else(missing)?, ctx.names.as_ref().ok_or_else(missing)?);
+        let forward = ctx.forward.as_ref().ok_or_else(missing)?;
         if let Some(target) = &ctx.target {
             upstream.set_raw_path(target.as_bytes())?;
         }
-        forward::rewrite(upstream, forward, &self.strip, names, &self.plan, reading::arrival(session))
+        forward::rewrite(upstream, forward, &self.strip, &ctx.names, &self.plan, reading::arrival(session))
     }
 
     async fn request_body_filter(
@@ -293,7 +287,7 @@ impl ProxyHttp for Gateway {
         self.settle(ctx, Outcome::Answered(response.status.as_u16()));
         let origin = cors::origin(&session.req_header().headers);
         let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
-        let (request_id, request_ref) = (ctx.request_id(), ctx.has_request_ref());
+        let (request_id, request_ref) = (&ctx.names.id, ctx.has_request_ref());
         let dress = Dress { envelope, origin, preflight: false, request_id, request_ref };
         dress.put_on(session, response);
         relay::fit(session, response);
@@ -359,7 +353,7 @@ impl ProxyHttp for Gateway {
         self.metrics.served(Served { route: ctx.route.as_ref().map(|route| route.index), status, took });
         if let Some(error) = error {
             let route = ctx.route.as_ref().map_or("none", |route| &*route.name);
-            let id = ctx.names.as_ref().and_then(|names| names.id.to_str().ok()).unwrap_or_default();
+            let id = ctx.names.id.to_str().unwrap_or_default();
             tracing::info!(route, request_id = id, status, error = %error.etype().as_str(), source = error.esource().as_str(), "failed");
         } else {
             let route = ctx.route.as_ref().map_or("none", |route| &*route.name);

@@ -27,6 +27,14 @@ pub(super) struct RequestNames {
     pub(super) trace: HeaderValue,
 }
 
+impl Default for RequestNames {
+    /// Those of a request that has not been named yet.
+    fn default() -> Self {
+        let unnamed = HeaderValue::from_static("0");
+        Self { id: unnamed.clone(), trace: unnamed }
+    }
+}
+
 impl RequestIds {
     /// With a random start.
     pub(super) fn new(entropy: &dyn Entropy) -> Self {
