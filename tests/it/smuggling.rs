@@ -34,7 +34,7 @@ const LENGTHS: &[(&str, &str)] = &[
     ("tab before the colon", "Content-Length\t: 5\r\n"),
     ("folded length", "Content-Length:\r\n 5\r\n"),
     ("an expectation twice", "Content-Length: 5\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n"),
-    ("an upgrade with a body", "Content-Length: 5\r\nConnection: Upgrade\r\nUpgrade: x\r\n"),
+    ("an upgrade with a body", "Content-Length: 5\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"),
     ("a connection that names the length", "Content-Length: 5\r\nConnection: Content-Length\r\n"),
 ];
 
@@ -60,7 +60,7 @@ const CODINGS: &[(&str, &str)] = &[
     ("a name that begins with a space", " Transfer-Encoding: chunked\r\n"),
     ("a bare LF before the coding", "X: y\nTransfer-Encoding: chunked\r\n"),
     ("a bare CR before the coding", "X: y\rTransfer-Encoding: chunked\r\n"),
-    ("an upgrade with chunks", "Transfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: x\r\n"),
+    ("an upgrade with chunks", "Transfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"),
     ("a connection that names the coding", "Transfer-Encoding: chunked\r\nConnection: Transfer-Encoding\r\n"),
 ];
 
