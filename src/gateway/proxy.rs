@@ -234,6 +234,10 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let missing = || Error::new(ErrorType::InternalError);
         let forward = ctx.forward.as_ref().ok_or_else(missing)?;
+        if let (Some(connection), Some(set), Some(asked)) = (connection(session), self.peers_of(ctx), ctx.asked) {
+            let spent = self.clock.now().tick.since(asked);
+            connection.await_answer(set.upstream.total_timeout.saturating_sub(spent));
+        }
         if let Some(target) = &ctx.target {
             upstream.set_raw_path(target.as_bytes())?;
         }
@@ -271,6 +275,9 @@ impl ProxyHttp for Gateway {
             connection.open_tunnel();
         }
         relay::take_over(response)?;
+        if let (Some(connection), false) = (connection(session), response.status.is_informational()) {
+            connection.answer_begins();
+        }
         if !response.status.is_informational()
             && let (Some(asked), Some(set)) = (ctx.asked, self.peers_of(ctx))
         {

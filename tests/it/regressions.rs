@@ -1,6 +1,9 @@
 //! What was once wrong, each as the bytes that showed it. `r_` and what must never happen again.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
 
 use crate::support::{
     Answer, Client, Gateway, Quickstart, Request, Response, TokenService, Upstream, assert_dressed, issuer, upstream,
@@ -214,4 +217,32 @@ fn r_a_request_that_names_no_host_gets_one_on_its_way_up() {
     let seen = app.last();
     assert_eq!(seen.only("Host"), "");
     assert!(seen.values("X-Forwarded-Host").is_empty(), "nobody said so: {seen:#?}");
+}
+
+#[test]
+fn r_an_answer_whose_head_drips_has_one_deadline_however_many_drops_come() {
+    for drop in [&b"x"[..], b"HTTP/1.1 103 Early Hints\r\n\r\n"] {
+        let app = Upstream::by_hand(move |mut stream, _| {
+            let mut heard = [0; 4096];
+            if !matches!(stream.read(&mut heard), Ok(1..)) {
+                return;
+            }
+            if drop == b"x" {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX-Drip: ");
+            }
+            // The pace of the upstream, and nothing that is waited for: it drips for as long as it is let.
+            for _ in 0..600 {
+                if stream.write_all(drop).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let text = upstream("app", &[app.address], "total_timeout = \"500ms\"\nretries = 0")
+            + "[[route]]\npath = \"/**\"\nupstream = \"app\"\naccess = \"public\"\n";
+        let gateway = Gateway::start(&text);
+        let response = gateway.ask(&Request::get("/x"));
+        assert_eq!(response.status, 504, "{response:#?}");
+        assert_dressed(&response, "a head that drips");
+    }
 }
