@@ -10,7 +10,10 @@ mod machine;
 mod observer;
 mod signals;
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +80,8 @@ pub struct Gateway {
     verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
     tokens: Option<Arc<TokenService>>,
+    /// Keeps a second gateway off the embedded service's database.
+    _claim: Option<File>,
     /// Where it listens, with the real ports, and whether over TLS.
     pub addresses: Vec<(SocketAddr, bool)>,
     /// Where health and metrics are served.
@@ -100,6 +105,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new(&plan).map_err(|error| program(&error))?);
         let cuts = Arc::new(Cuts::new(retention(&plan)));
 
+        let claim = plan.token_service.as_ref().map(|service| claim(&service.database)).transpose()?;
         let embedded = runtime.block_on(Embedded::start(&plan, &cuts, &clock, &entropy))?;
         let verifier =
             Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
@@ -119,7 +125,7 @@ impl Gateway {
         let (service, tokens) = embedded.map(|embedded| (embedded.http, embedded.tokens)).unzip();
         let parts = Parts { plan, flow, clock: Arc::clone(&clock), entropy, service, metrics: Arc::clone(&metrics), echo };
         let workers = gateway::start(parts, &bound)?;
-        Ok(Self { runtime, workers, ready, clock, cuts, verifier, metrics, tokens, addresses, admin })
+        Ok(Self { runtime, workers, ready, clock, cuts, verifier, metrics, tokens, _claim: claim, addresses, admin })
     }
 
     /// Serves until the process is told to stop, then lets requests in flight end.
@@ -146,6 +152,21 @@ impl Gateway {
         }
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(())
+    }
+}
+
+/// Claims a database for one gateway. Two would each count failed sign-ins by themselves, and neither would hear of what the
+/// other revokes. The claim ends with the process, however that ends; commands that change accounts need none.
+fn claim(database: &Path) -> Result<File, StartError> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(StartError::TokenService(format!("another gateway runs on {}", database.display())))
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 

@@ -569,7 +569,7 @@ async fn bodies_that_can_be_read_in_two_ways_are_not_read() {
     let path = "/v1/authentications/password";
     api.post(path, "application/json", &twice).await.has(400, "code", "InvalidInput");
     api.post(path, "text/plain", "{}").await.has(415, "code", "UnsupportedMediaType");
-    api.post(path, "application/json", &" ".repeat(20_000)).await.has(413, "code", "RequestTooLarge");
+    api.post(path, "application/json", &" ".repeat(20_000)).await.has(413, "code", "PayloadTooLarge");
     api.post("/v2/oauth/token", "application/json", "{}").await.has(415, "error", "invalid_request");
     let zipped = Request::post(path).header("content-type", "application/json").header("content-encoding", "gzip");
     api.send(zipped.body(Bytes::from_static(b"{}")).unwrap()).await.has(415, "code", "UnsupportedMediaType");

@@ -135,7 +135,7 @@ impl IntoResponse for InJson {
                 api_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
             }
             Complaint::Unreadable(Unreadable::TooLarge) => {
-                api_error(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge", "The body is too large.")
+                api_error(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "The body is too large.")
             }
             Complaint::Unreadable(Unreadable::Malformed) => {
                 invalid_input("The body must be one JSON object without repeated members.")
@@ -171,7 +171,7 @@ impl IntoResponse for InOAuth {
             Complaint::Unreadable(Unreadable::MediaType) => {
                 invalid_request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
             }
-            Complaint::Unreadable(Unreadable::TooLarge) => invalid_request(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge"),
+            Complaint::Unreadable(Unreadable::TooLarge) => invalid_request(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
             Complaint::Unreadable(Unreadable::Malformed) => invalid_request(bad, "MalformedRequest"),
             Complaint::Member(..) => invalid_request(bad, "InvalidInput"),
             Complaint::ParameterMissing => invalid_request(bad, "MissingParameter"),

@@ -66,6 +66,15 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
+fn a_second_gateway_keeps_off_the_database_of_the_first() {
+    let first = Quickstart::start();
+    let file = first.dir().join("gateway.toml");
+    let finished = run(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_eq!(finished.code, Some(2), "{finished:#?}");
+    assert!(finished.errors.contains("another gateway runs on"), "{finished:#?}");
+}
+
+#[test]
 fn a_request_under_way_is_finished_and_no_new_one_is_taken() {
     let (arrived, arrival) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
