@@ -24,6 +24,7 @@ use portcullis::plan::{Issuer, IssuerKind, Plan};
 use portcullis::rules::head::{self, Examined, HeadLimits};
 use portcullis::rules::path;
 use portcullis::store::cuts::Cuts;
+use portcullis::store::revocations::{Revocations, Unwitnessed};
 use portcullis::verify::in_process::EmbeddedTokens;
 use portcullis::verify::observe::Unobserved;
 use portcullis::verify::setup::{Needs, Setup};
@@ -117,7 +118,7 @@ impl Bench {
             embedded: Some(Arc::new(Vouching)),
             observer: Arc::new(Unobserved),
         })?);
-        let flow = Flow::new(Arc::clone(&verifier), cuts);
+        let flow = Flow::new(Arc::clone(&verifier), Revocations::new(cuts, None, Arc::new(Unwitnessed)));
         let bench = Self { plan, verifier, flow };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let headers = headers();

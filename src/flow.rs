@@ -14,14 +14,15 @@ use crate::reply::Reply;
 use crate::rules::access::Permit;
 use crate::rules::bearer;
 use crate::rules::routing::Found;
-use crate::store::cuts::{Cuts, Fingerprint, Reach};
+use crate::store::cuts::{Fingerprint, Reach};
+use crate::store::revocations::{Cause, Revocations};
 use crate::verify::{Recall, Verifier};
 
 /// What requests are decided with.
 #[derive(Debug)]
 pub struct Flow {
     verifier: Arc<Verifier>,
-    cuts: Arc<Cuts>,
+    revocations: Revocations,
 }
 
 /// What is to be done with a request that is not refused.
@@ -72,8 +73,8 @@ struct Ending {
 impl Flow {
     /// A flow over these.
     #[must_use]
-    pub fn new(verifier: Arc<Verifier>, cuts: Arc<Cuts>) -> Self {
-        Self { verifier, cuts }
+    pub fn new(verifier: Arc<Verifier>, revocations: Revocations) -> Self {
+        Self { verifier, revocations }
     }
 
     /// Decides about a request. With a token that is remembered this completes without suspending.
@@ -126,7 +127,7 @@ impl Flow {
 
     /// Closes the books on a forwarded request, before the first byte of its answer goes down: what it may have ended is cut.
     /// An answer of 4xx says that nothing was ended; on anything else, and on none, it is taken to be.
-    pub fn settle(&self, forward: &Forward, outcome: Outcome, now: Now) {
+    pub async fn settle(&self, forward: &Forward, outcome: Outcome, now: Now) {
         let Some(ending) = &forward.ending else { return };
         if matches!(outcome, Outcome::Answered(400..=499)) {
             return;
@@ -138,7 +139,9 @@ impl Flow {
             Ends::Session => facts.session.clone().map_or(token, Reach::Session),
             Ends::Subject => facts.subject.clone().map_or(token, Reach::Subject),
         };
-        self.cuts.publish(facts.issuer, reach, now);
+        if let Err(fault) = self.revocations.publish(facts.issuer, reach, Cause::Passage, now).await {
+            tracing::error!(route = &*forward.route.name, %fault, "a revocation holds until a restart only");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::gateway::InProcess;
 use crate::model::{Clock, Entropy, PrincipalFacts};
 use crate::plan::{Environment, Plan};
 use crate::store::cuts::Cuts;
+use crate::store::revocations::{Revocations, Unwitnessed};
 use crate::token_api;
 use crate::tokens::notifier::{NoNotifier, Notifier, SandboxNotifier};
 use crate::tokens::{Settings, Surroundings, TokenService};
@@ -29,7 +30,7 @@ impl Embedded {
     /// Starts the service if the plan has one.
     pub(super) async fn start(
         plan: &Plan,
-        cuts: &Arc<Cuts>,
+        revocations: &Revocations,
         clock: &Arc<dyn Clock>,
         entropy: &Arc<dyn Entropy>,
     ) -> Result<Option<Self>, StartError> {
@@ -37,7 +38,7 @@ impl Embedded {
         let surroundings = Surroundings {
             clock: Arc::clone(clock),
             entropy: Arc::clone(entropy),
-            cuts: Arc::clone(cuts),
+            revocations: revocations.clone(),
             notifier: notifier(plan.environment),
         };
         let settings = Settings::from_plan(service, plan.environment);
@@ -61,7 +62,7 @@ impl Embedded {
 /// If the database or its key cannot be used.
 pub async fn open(plan: &Plan) -> Result<Option<Arc<TokenService>>, StartError> {
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock::start()), Arc::new(SystemEntropy));
-    let nobody_listens = Arc::new(Cuts::new(std::time::Duration::ZERO));
+    let nobody_listens = Revocations::new(Arc::new(Cuts::new(std::time::Duration::ZERO)), None, Arc::new(Unwitnessed));
     Ok(Embedded::start(plan, &nobody_listens, &clock, &entropy).await?.map(|embedded| embedded.tokens))
 }
 

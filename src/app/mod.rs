@@ -29,6 +29,7 @@ use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::model::{Clock, Entropy};
 use crate::plan::{IssuerKind, OnOutage, Plan, Servers};
 use crate::store::cuts::Cuts;
+use crate::store::revocations::Revocations;
 use crate::telemetry::{Metrics, start_logs};
 use crate::tokens::TokenService;
 use crate::verify::Verifier;
@@ -104,12 +105,13 @@ impl Gateway {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new(&plan).map_err(|error| program(&error))?);
         let cuts = Arc::new(Cuts::new(retention(&plan)));
+        let revocations = Revocations::new(Arc::clone(&cuts), None, Arc::new(Counting(Arc::clone(&metrics))));
 
         let claim = plan.token_service.as_ref().map(|service| claim(&service.database)).transpose()?;
-        let embedded = runtime.block_on(Embedded::start(&plan, &cuts, &clock, &entropy))?;
+        let embedded = runtime.block_on(Embedded::start(&plan, &revocations, &clock, &entropy))?;
         let verifier =
             Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
-        let flow = Arc::new(Flow::new(Arc::clone(&verifier), Arc::clone(&cuts)));
+        let flow = Arc::new(Flow::new(Arc::clone(&verifier), revocations));
 
         let bound = gateway::bind(&plan.listeners)?;
         let addresses = bound.iter().map(|listener| (listener.address, listener.is_tls())).collect();

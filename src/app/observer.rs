@@ -1,12 +1,14 @@
-//! Connects what the verifier tells to the table of metrics.
+//! Connects what the verifier and the revocations tell to the table of metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::store::cuts::Reach;
+use crate::store::revocations::{Cause, Witness};
 use crate::telemetry::Metrics;
 use crate::verify::observe::{Asked, Found, Observer};
 
-/// Counts what the verifier does.
+/// Counts what the verifier does, and what is revoked.
 #[derive(Debug)]
 pub(super) struct Counting(pub(super) Arc<Metrics>);
 
@@ -20,5 +22,11 @@ impl Observer for Counting {
         if let Found::Active(age) | Found::InGrace(age) = found {
             self.0.cache_age.observe(age.as_secs_f64());
         }
+    }
+}
+
+impl Witness for Counting {
+    fn published(&self, cause: Cause, reach: &Reach) {
+        self.0.cut(cause.word(), reach.word());
     }
 }

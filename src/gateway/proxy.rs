@@ -143,10 +143,10 @@ impl Gateway {
     }
 
     /// Closes the books once, before the first byte of the answer goes down.
-    fn settle(&self, ctx: &mut Serving, outcome: Outcome) {
+    async fn settle(&self, ctx: &mut Serving, outcome: Outcome) {
         if let (false, Some(forward)) = (ctx.settled, &ctx.forward) {
             ctx.settled = true;
-            self.flow.settle(forward, outcome, self.clock.now());
+            self.flow.settle(forward, outcome, self.clock.now()).await;
         }
     }
 
@@ -161,12 +161,12 @@ impl Gateway {
             in_process::serve(session, service, forward, ctx.target.as_deref(), source, self.plan.guard.body_idle).await;
         match answered {
             Ok(reply) => {
-                self.settle(ctx, Outcome::Answered(reply.status.as_u16()));
+                self.settle(ctx, Outcome::Answered(reply.status.as_u16())).await;
                 self.answer(session, ctx, reply, false).await?;
                 Ok(true)
             }
             Err(denial) => {
-                self.settle(ctx, Outcome::Unknown);
+                self.settle(ctx, Outcome::Unknown).await;
                 self.refuse_and_stop(session, ctx, denial).await
             }
         }
@@ -291,7 +291,7 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
-        self.settle(ctx, Outcome::Answered(response.status.as_u16()));
+        self.settle(ctx, Outcome::Answered(response.status.as_u16())).await;
         let origin = cors::origin(&session.req_header().headers);
         let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
         let (request_id, request_ref) = (&ctx.names.id, ctx.has_request_ref());
@@ -333,7 +333,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
-        self.settle(ctx, Outcome::Unknown);
+        self.settle(ctx, Outcome::Unknown).await;
         let waiting = !session.downstream_session.is_body_done();
         let denial = faults::denial_of(connection(session), error, waiting, self.clock.now().wall);
         // What is left of either message is unknown, so the connection ends with this answer.
@@ -356,7 +356,7 @@ impl ProxyHttp for Gateway {
         let took = self.clock.now().tick.since(ctx.began);
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         // Who never got an answer may still have ended something.
-        self.settle(ctx, Outcome::Unknown);
+        self.settle(ctx, Outcome::Unknown).await;
         self.metrics.served(Served { route: ctx.route.as_ref().map(|route| route.index), status, took });
         if let Some(error) = error {
             let route = ctx.route.as_ref().map_or("none", |route| &*route.name);

@@ -58,6 +58,19 @@ pub enum Reach {
     Client(Box<str>),
 }
 
+impl Reach {
+    /// Its kind in a word: the label of the metric.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::Session(_) => "session",
+            Self::Subject(_) => "subject",
+            Self::Client(_) => "client",
+        }
+    }
+}
+
 /// A point in the order of cuts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Sequence(u64);

@@ -4,3 +4,4 @@
 //! service's own, and a gateway in front of a remote one has none.
 
 pub mod cuts;
+pub mod revocations;

@@ -37,6 +37,7 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Revocation cuts that are remembered.
     pub cuts: IntGauge,
+    cuts_published: IntCounterVec,
 }
 
 #[derive(Debug)]
@@ -94,6 +95,12 @@ impl Metrics {
             cache_entries: gauges(&registry, "cache_entries", "Remembered tokens, by table.", &["table"])?,
             connections: gauge(&registry, "connections", "Open client connections.")?,
             cuts: gauge(&registry, "cuts", "Revocation cuts that are remembered.")?,
+            cuts_published: counter(
+                &registry,
+                "cuts_published_total",
+                "Revocation cuts, by how we came to know and what they reach.",
+                &["cause", "reach"],
+            )?,
             registry,
         })
     }
@@ -122,6 +129,11 @@ impl Metrics {
     /// Counts a look into the token cache; `outcome` is one of the verifier's closed list of words.
     pub fn looked_up(&self, outcome: &'static str) {
         self.cache.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts a revocation; both labels are of closed lists of words.
+    pub fn cut(&self, cause: &'static str, reach: &'static str) {
+        self.cuts_published.with_label_values(&[cause, reach]).inc();
     }
 
     /// Counts an upstream's answer.

@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 use crate::model::{Clock, Denial, Entropy, IssuerId, Now};
 use crate::plan::{Environment, Hashing, LockSettings, TokenType};
 use crate::rules::lockout::LockRule;
-use crate::store::cuts::{Cuts, Reach};
+use crate::store::cuts::Reach;
+use crate::store::revocations::{Cause, Revocations};
 use crate::tokens::activities::Activities;
 use crate::tokens::guard::Guard;
 use crate::tokens::keyring::{KeyFault, Keyring};
@@ -112,7 +113,7 @@ pub struct Surroundings {
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// Where the gateway hears of what was revoked.
-    pub cuts: Arc<Cuts>,
+    pub revocations: Revocations,
     /// Who carries one-time codes.
     pub notifier: Arc<dyn Notifier>,
 }
@@ -252,6 +253,6 @@ impl TokenService {
 
     /// Tells the gateway that what it remembers is no longer so.
     fn cut(&self, reach: Reach) {
-        self.surroundings.cuts.publish(self.issuer, reach, self.now());
+        self.surroundings.revocations.announce(self.issuer, reach, Cause::Embedded, self.now());
     }
 }

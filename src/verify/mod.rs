@@ -89,6 +89,15 @@ struct Shared {
     observer: Arc<dyn Observer>,
 }
 
+/// What is remembered of a token, for a route.
+enum Memory {
+    Fresh(Arc<Entry>),
+    /// It would be fresh, had no cut reached it.
+    Cut,
+    /// Nothing, or nothing that this route may rely on.
+    Stale,
+}
+
 /// What an issuer's word amounts to for one request.
 enum Standing {
     Good(Arc<Principal>),
@@ -113,11 +122,15 @@ impl Verifier {
         let missed = Missed { credential: *credential, digest: self.shared.hash.digest(credential.token().as_bytes()) };
         let mut refused = false;
         for issuer in self.shared.accepted(requirements) {
-            if let Some(entry) = self.shared.fresh(issuer, missed.digest, freshness, now) {
-                let age = entry.age(now.tick);
-                self.shared.observer.looked_up(&issuer.name, Found::Active(age));
-                self.shared.renew_ahead(issuer, &missed, &entry, freshness, now);
-                return Recall::Known(Arc::clone(entry.principal()), CacheUse { issuer: issuer.id, age });
+            match self.shared.memory(issuer, missed.digest, freshness, now) {
+                Memory::Fresh(entry) => {
+                    let age = entry.age(now.tick);
+                    self.shared.observer.looked_up(&issuer.name, Found::Active(age));
+                    self.shared.renew_ahead(issuer, &missed, &entry, freshness, now);
+                    return Recall::Known(Arc::clone(entry.principal()), CacheUse { issuer: issuer.id, age });
+                }
+                Memory::Cut => self.shared.observer.looked_up(&issuer.name, Found::Cut),
+                Memory::Stale => {}
             }
             refused = refused || self.shared.is_inactive(issuer, missed.digest, now);
         }
@@ -184,7 +197,22 @@ impl Shared {
     }
 
     fn fresh(&self, issuer: &KnownIssuer, digest: Digest, freshness: &Freshness, now: Now) -> Option<Arc<Entry>> {
-        self.held(issuer, digest, now).filter(|entry| entry.age(now.tick) < issuer.terms.limit(freshness))
+        match self.memory(issuer, digest, freshness, now) {
+            Memory::Fresh(entry) => Some(entry),
+            Memory::Cut | Memory::Stale => None,
+        }
+    }
+
+    fn memory(&self, issuer: &KnownIssuer, digest: Digest, freshness: &Freshness, now: Now) -> Memory {
+        let Some(entry) = self.cache.active(&EntryKey { issuer: issuer.id, digest }) else { return Memory::Stale };
+        if entry.age(now.tick) >= issuer.terms.limit(freshness) {
+            return Memory::Stale;
+        }
+        match entry.worth(&self.cuts, now.wall, issuer.terms.leeway) {
+            Worth::Good => Memory::Fresh(entry),
+            Worth::Cut => Memory::Cut,
+            Worth::Over => Memory::Stale,
+        }
     }
 
     fn is_inactive(&self, issuer: &KnownIssuer, digest: Digest, now: Now) -> bool {

@@ -47,6 +47,8 @@ pub enum Found {
     Active(Duration),
     /// An inactive answer.
     Inactive,
+    /// An active answer that a cut has reached since: it stopped a token that would have passed.
+    Cut,
     /// Nothing fresh: a load was begun for it.
     Nothing,
     /// Nothing fresh, but a load was already in the air.
@@ -62,6 +64,7 @@ impl Found {
         match self {
             Self::Active(_) => "hit",
             Self::Inactive => "hit-inactive",
+            Self::Cut => "cut",
             Self::Nothing => "miss",
             Self::InTheAir => "joined",
             Self::InGrace(_) => "grace",

@@ -11,6 +11,7 @@ use crate::plan::{
     OAuthPaths, SessionApi, TokenType,
 };
 use crate::store::cuts::Cuts;
+use crate::store::revocations::{Revocations, Unwitnessed};
 use crate::tokens::account::{Account, AccountKind, NewAccount};
 use crate::tokens::client::{Client, ClientRight, NewClient};
 use crate::tokens::identifier::{EmailAddress, PhoneNumber};
@@ -248,7 +249,7 @@ fn surroundings(clock: &Arc<HandClock>, cuts: &Arc<Cuts>, entropy: &Arc<Counting
     Surroundings {
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
-        cuts: Arc::clone(cuts),
+        revocations: Revocations::new(Arc::clone(cuts), None, Arc::new(Unwitnessed)),
         notifier: Arc::new(SandboxNotifier),
     }
 }
