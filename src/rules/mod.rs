@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod bearer;
+pub mod body;
 mod byte_set;
 pub mod chunked;
 pub mod cors;

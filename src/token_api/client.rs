@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::model::Secret;
-use crate::token_api::reading::{Form, form_decode};
+use crate::rules::body::{Form, form_decode};
 use crate::token_api::words::Complaint;
 use crate::tokens::TokenService;
 use crate::tokens::client::Client;

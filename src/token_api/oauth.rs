@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::model::{Principal, Secret, Timestamp};
 use crate::plan::OAuthApi;
-use crate::token_api::reading::{self, Object};
+use crate::rules::body::Object;
+use crate::token_api::reading;
 use crate::token_api::words::{Complaint, InJson, InOAuth};
 use crate::token_api::{client, words};
 use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus};
@@ -119,16 +120,16 @@ pub(crate) async fn token(State(skin): Skin, request: Request) -> Result<Respons
         account_id: i64,
     }
     let (parts, form) = reading::form(request).await?;
-    let pair = match form.required("grant_type")?.expose() {
+    let pair = match reading::parameter(&form, "grant_type")?.expose() {
         // Before anything else, and without counting.
         "password" => return Err(Complaint::GrantRetired.into()),
         "authorization_code" => {
-            let (code, redirect_uri) = (form.required("code")?, form.required("redirect_uri")?);
+            let (code, redirect_uri) = (reading::parameter(&form, "code")?, reading::parameter(&form, "redirect_uri")?);
             let client = client::authenticate(&skin.service, &parts, &form, Complaint::ParameterMissing).await?;
             skin.service.redeem_code(&skin.session, &client, code, redirect_uri.expose()).await?
         }
         "refresh_token" => {
-            let refresh = form.required("refresh_token")?;
+            let refresh = reading::parameter(&form, "refresh_token")?;
             let client = client::authenticate(&skin.service, &parts, &form, Complaint::ParameterMissing).await?;
             skin.service.refresh(&skin.session, &client, refresh).await?
         }
@@ -148,7 +149,7 @@ pub(crate) async fn revoke(State(skin): Skin, request: Request) -> Result<Respon
     let (parts, form) = reading::form(request).await?;
     let client = client::authenticate(&skin.service, &parts, &form, Refusal::ClientUnknown.into()).await?;
     // `token_type_hint` is only a hint (RFC 7009 section 2.1), and we need none.
-    skin.service.revoke(&client, form.required("token")?).await?;
+    skin.service.revoke(&client, reading::parameter(&form, "token")?).await?;
     Ok(words::done())
 }
 

@@ -36,7 +36,7 @@ type Skin = State<Arc<StandardSkin>>;
 pub(crate) async fn introspect(State(skin): Skin, request: Request) -> Result<Response, InOAuth> {
     let (parts, form) = reading::form(request).await?;
     let client = client::authenticate(&skin.service, &parts, &form, Refusal::ClientUnknown.into()).await?;
-    Ok(match &skin.service.introspect_for(&client, form.required("token")?).await? {
+    Ok(match &skin.service.introspect_for(&client, reading::parameter(&form, "token")?).await? {
         Some(facts) => words::success(&GoodToken::of(facts, &skin.public_url)),
         None => words::success(&BTreeMap::from([("active", false)])),
     })

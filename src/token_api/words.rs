@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde::Serialize;
 
 use crate::model::Denial;
-use crate::token_api::reading::Unreadable;
+use crate::rules::body::Unreadable;
 use crate::tokens::refusal::Refusal;
 
 const NOT_AUTHENTICATED: &str = "Authentication is possible but has failed or not yet been provided.";

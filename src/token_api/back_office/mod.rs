@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use crate::model::{Principal, Secret, Source, Timestamp};
 use crate::plan::BackOfficeApi;
+use crate::rules::body::Object;
 use crate::token_api::back_office::words::InBackOffice;
-use crate::token_api::reading::{self, Object};
+use crate::token_api::reading;
 use crate::token_api::words::{Complaint, done, success};
 use crate::tokens::identifier::EmailAddress;
 use crate::tokens::session::{Api, EntryRule};

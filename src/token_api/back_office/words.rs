@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde::Serialize;
 
 use crate::model::Denial;
-use crate::token_api::reading::Unreadable;
+use crate::rules::body::Unreadable;
 use crate::token_api::words::{Complaint, not_stored, retry_after, with};
 use crate::tokens::refusal::Refusal;
 

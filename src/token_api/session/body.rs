@@ -1,7 +1,7 @@
 //! Reading the bodies of API B: all that is wrong with one is told at once, member by member (contract section 2).
 
 use crate::model::Secret;
-use crate::token_api::reading::Object;
+use crate::rules::body::Object;
 use crate::token_api::session::words::{InSession, kind_word};
 use crate::tokens::identifier::EmailAddress;
 use crate::tokens::identity::{IdentityId, IdentityKind, NamedIdentity};

@@ -23,8 +23,9 @@ use serde::Serialize;
 
 use crate::model::{Denial, Secret, Source, Timestamp};
 use crate::plan::{Caller, SessionApi, SessionOperation};
+use crate::rules::body::Object;
 use crate::rules::window::WindowRule;
-use crate::token_api::reading::{self, Object};
+use crate::token_api::reading;
 use crate::token_api::session::body::{CODE_LENGTH, Inspection, identity_to_act_as};
 use crate::token_api::session::words::{IdentityIdBody, InSession, TokenBody, done, success};
 use crate::tokens::refusal::Refusal;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::model::{Denial, Secret, Style};
 use crate::reply::Reply;
-use crate::token_api::reading::Unreadable;
+use crate::rules::body::Unreadable;
 use crate::token_api::session::body::InvalidField;
 use crate::token_api::words::{not_stored, retry_after, with};
 use crate::tokens::identity::{Identity, IdentityKind, IdentityToken, Role};

@@ -1,0 +1,247 @@
+//! Reading bodies in exactly one way, or not at all.
+//!
+//! A body that two readers may read differently lets a caller count against one account and sign in to another. So repeated
+//! members and parameters, other encodings, trailing bytes and compressed bodies are refused, never resolved.
+//! Imports `model`. Deliberately absent: gathering a body from a socket, and what its members mean.
+
+use std::fmt;
+
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::model::Secret;
+
+/// The largest body, in bytes.
+pub const BODY_MAX: usize = 16 * 1024;
+
+/// The media type of forms.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The media type of JSON.
+pub const JSON: &str = "application/json";
+
+/// The most parameters of a form: several times what any operation has, and few enough to compare each with each.
+const PARAMETERS_MAX: usize = 64;
+
+/// Why a body was not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unreadable {
+    /// 415: another type or charset, or compressed.
+    MediaType,
+    /// 413.
+    TooLarge,
+    /// 400: not what its type says, or readable in more than one way.
+    Malformed,
+}
+
+/// The parameters of a form (`application/x-www-form-urlencoded`), each at most once.
+#[derive(Debug)]
+pub struct Form(Vec<(String, Secret)>);
+
+impl Form {
+    /// A parameter; one without a value counts as absent (RFC 6749 section 3.2).
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&Secret> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value).filter(|value| !value.expose().is_empty())
+    }
+
+    /// Reads a form.
+    ///
+    /// # Errors
+    /// `Malformed`: a repeated parameter, more than 64 of them, an escape that is none, or what is not UTF-8.
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+        let mut form = Self(Vec::new());
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = form_decode(name).ok_or(Unreadable::Malformed)?;
+            if form.0.len() == PARAMETERS_MAX || form.0.iter().any(|(known, _)| *known == name) {
+                return Err(Unreadable::Malformed);
+            }
+            form.0.push((name, Secret::new(form_decode(value).ok_or(Unreadable::Malformed)?)));
+        }
+        Ok(form)
+    }
+}
+
+/// The members of a JSON object, each at most once at every depth. `Debug` prints none of it.
+pub struct Object(Map<String, Value>);
+
+impl Object {
+    /// A member that is a string.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    /// The member at this path, its names joined by full stops; null counts as absent.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<&Value> {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let outer = self.0.get(first);
+        let found = match rest {
+            None => outer,
+            Some(rest) => rest.split('.').fold(outer, |value, name| value?.as_object()?.get(name)),
+        };
+        found.filter(|value| !value.is_null())
+    }
+
+    /// Reads a JSON object.
+    ///
+    /// # Errors
+    /// `Malformed`: no object, a member that comes twice at any depth, trailing data.
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+        let Single(value) = serde_json::from_str(text).map_err(|_| Unreadable::Malformed)?;
+        match value {
+            Value::Object(members) => Ok(Self(members)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(Unreadable::Malformed),
+        }
+    }
+
+    /// Whether there is a member of this name, whatever it is.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Object(…)")
+    }
+}
+
+/// Decodes a form's name or value, once. Bad escapes and anything but UTF-8 are refused: the lenient reader and the strict
+/// one would see different texts.
+#[must_use]
+pub fn form_decode(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            other => other,
+        });
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// Whether there is one Content-Type, one of these, with no charset but UTF-8.
+#[must_use]
+pub fn is_of_type(headers: &HeaderMap, wanted: &[&str]) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else { return false };
+    let Ok(only) = only.to_str() else { return false };
+    let mut segments = only.split(';').map(str::trim);
+    let fits = segments.next().is_some_and(|essence| wanted.iter().any(|media_type| essence.eq_ignore_ascii_case(media_type)));
+    fits && segments.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        Some(_) | None => true,
+    })
+}
+
+/// A JSON value in which no object has two members of the same name.
+struct Single(Value);
+
+impl<'de> Deserialize<'de> for Single {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SingleVisitor).map(Self)
+    }
+}
+
+struct SingleVisitor;
+
+impl<'de> Visitor<'de> for SingleVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Single(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Single(value))) = members.next_entry::<String, Single>()? {
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("two members of the same name"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_comes_twice_is_refused_at_every_depth() {
+        for bad in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"{"b":[{"a":1,"a":2}]}"#, r#"{"b":{"c":{"a":1,"a":2}}}"#] {
+            assert_eq!(Object::parse(bad).unwrap_err(), Unreadable::Malformed, "{bad}");
+        }
+        assert_eq!(Object::parse(r#"{"b":{"a":1},"a":"x"}"#).unwrap().text("a"), Some("x"));
+    }
+
+    #[test]
+    fn what_is_not_one_json_object_is_refused() {
+        for bad in ["", "[]", "null", "\"a\"", "{} {}", "{}x", "{", "{'a':1}", "\u{feff}{}"] {
+            assert_eq!(Object::parse(bad).unwrap_err(), Unreadable::Malformed, "{bad}");
+        }
+        assert_eq!(Object::parse(&"[".repeat(10_000)).unwrap_err(), Unreadable::Malformed, "deep nesting must not recurse");
+    }
+
+    #[test]
+    fn a_form_is_decoded_once_and_repeated_parameters_are_refused() {
+        let form = Form::parse("a=%2B40&b=app%3A%2F%2Fauth&c=x+y%2541&d=&&e").unwrap();
+        let value = |name| form.value(name).map(|value| value.expose().to_owned());
+        assert_eq!(value("a").as_deref(), Some("+40"));
+        assert_eq!(value("b").as_deref(), Some("app://auth"));
+        assert_eq!(value("c").as_deref(), Some("x y%41"));
+        assert_eq!((value("d"), value("e"), value("f")), (None, None, None));
+        for bad in ["a=1&a=1", "a=1&%61=2", "a=&a=1", "a=%", "a=%4", "a=%zz", "a=%ff"] {
+            assert_eq!(Form::parse(bad).unwrap_err(), Unreadable::Malformed, "{bad}");
+        }
+        let many = |count: usize| (0..count).map(|n| format!("p{n}=x")).collect::<Vec<_>>().join("&");
+        assert!(Form::parse(&many(64)).is_ok());
+        assert_eq!(Form::parse(&many(65)).unwrap_err(), Unreadable::Malformed);
+    }
+}
