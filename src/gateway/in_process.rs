@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderName, Request, Response};
 use pingora::proxy::Session;
@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use crate::flow::Forward;
+use crate::gateway::inspect;
 use crate::model::{BadRequest, Denial, Source};
 use crate::reply::Reply;
 
@@ -40,10 +41,7 @@ pub(super) async fn serve(
     body_idle: Duration,
 ) -> Result<Reply, Denial> {
     let limit = forward.route.body_limit.min(GATHER_LIMIT);
-    let body = match tokio::time::timeout(body_idle, gather(session, limit)).await {
-        Ok(gathered) => gathered?,
-        Err(_) => return Err(Denial::RequestTimeout),
-    };
+    let body = inspect::gather(session, limit, body_idle).await?;
     let mut request = request(session, forward, source, body);
     if let Some(target) = target {
         *request.uri_mut() = target.parse().map_err(|_| Denial::BadRequest(BadRequest::Path))?;
@@ -52,23 +50,6 @@ pub(super) async fn serve(
         Ok(Ok(response)) => Ok(reply(response)),
         Ok(Err(never)) => match never {},
         Err(_) => Err(Denial::Overloaded(Duration::from_secs(1))),
-    }
-}
-
-async fn gather(session: &mut Session, limit: u64) -> Result<Bytes, Denial> {
-    if session.req_header().headers.contains_key(EXPECT) {
-        session.downstream_session.write_continue_response().await.map_err(|_| Denial::RequestTimeout)?;
-    }
-    let mut body = BytesMut::new();
-    loop {
-        match session.downstream_session.read_request_body().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body.freeze()),
-            Err(_) => return Err(Denial::BadRequest(BadRequest::Body)),
-        }
-        if body.len() as u64 > limit {
-            return Err(Denial::BodyTooLarge);
-        }
     }
 }
 

@@ -7,10 +7,12 @@
 mod adornment;
 mod answer;
 mod connection;
+mod deciding;
 mod faults;
 mod forward;
 mod guard;
 mod in_process;
+mod inspect;
 mod listen;
 mod peers;
 mod proxy;

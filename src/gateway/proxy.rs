@@ -3,34 +3,34 @@
 //! Imports `flow`, `plan`, `reply`, `telemetry`. Deliberately absent: decisions. Three exits (upstream's answer, our own answer,
 //! a failure) and one dress: every response passes `Envelope::dress` exactly once.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, EXPECT, PRAGMA};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
-use crate::flow::{Admission, Flow, Forward, Outcome, Refusal};
+use crate::flow::{Flow, Forward, Outcome, Refusal};
 use crate::gateway::answer::{self, Dress, connection};
+use crate::gateway::deciding::Step;
 use crate::gateway::faults;
-use crate::gateway::forward::{self, Arrival};
+use crate::gateway::forward;
 use crate::gateway::in_process::{self, InProcess};
 use crate::gateway::peers::{PeerSet, Peers};
 use crate::gateway::reading;
 use crate::gateway::relay;
 use crate::gateway::request_ids::{RequestIds, RequestNames};
-use crate::model::{BadRequest, Clock, Denial, Now, RequestHead, Source, Tick};
+use crate::model::{Clock, Denial, Source, Tick};
 use crate::plan::{Plan, Route, Target};
 use crate::reply::Reply;
+use crate::rules::cors;
 use crate::rules::envelope::Envelope;
 use crate::rules::identity::Strip;
-use crate::rules::{cors, path, stream_head};
 use crate::telemetry::{Metrics, Served};
 
 /// The gateway as pingora drives it.
@@ -75,43 +75,7 @@ impl Serving {
     }
 }
 
-/// What is to be done next, owned, so that the session is free to be written to.
-enum Step {
-    Forward(Forward, Option<String>),
-    Preflight(Arc<Route>, Reply),
-}
-
 impl Gateway {
-    /// Decides about the request in `session`. Borrows the session only to read its head.
-    async fn decide(&self, session: &Session, arrival: Arrival, now: Now) -> Result<Step, Refusal> {
-        let request = session.req_header();
-        let unreadable = |denial| Refusal { route: None, denial };
-        if session.is_http2() {
-            stream_head::check(&request.method, request.raw_path(), &request.headers, &self.plan.guard.head())
-                .map_err(unreadable)?;
-        }
-        let target = std::str::from_utf8(request.raw_path()).map_err(|_| unreadable(Denial::BadRequest(BadRequest::Path)))?;
-        let (raw_path, query) = path::split_target(target).map_err(unreadable)?;
-        let path = path::normalize(raw_path).map_err(unreadable)?;
-        let host = reading::host(request).map_err(unreadable)?;
-        let source = Source::new(self.plan.trusted_proxies.client(arrival.peer, &request.headers));
-        let (method, headers) = (&request.method, &request.headers);
-        let head = RequestHead { method, path: &path, query, host: &host, headers, source };
-        match self.flow.admit(&self.plan, &head, now).await? {
-            Admission::Answer(route, reply) => Ok(Step::Preflight(route, reply)),
-            Admission::Forward(forward) => {
-                if reading::declared_length(request).is_some_and(|length| length > forward.route.body_limit) {
-                    return Err(Refusal { route: Some(forward.route), denial: Denial::BodyTooLarge });
-                }
-                let respelt = matches!(path, Cow::Owned(_)).then(|| match query {
-                    Some(query) => format!("{path}?{query}"),
-                    None => path.into_owned(),
-                });
-                Ok(Step::Forward(forward, respelt))
-            }
-        }
-    }
-
     /// Answers a request ourselves.
     async fn answer(&self, session: &mut Session, ctx: &Serving, reply: Reply, preflight: bool) -> Result<()> {
         let origin = cors::origin(&session.req_header().headers).cloned();
@@ -194,7 +158,7 @@ impl ProxyHttp for Gateway {
         ctx.began = now.tick;
         ctx.names = self.ids.name(&session.req_header().headers);
         reading::ignore_other_protocols(session);
-        match self.decide(session, reading::arrival(session), now).await {
+        match self.decide(session, now).await {
             Ok(Step::Forward(forward, target)) => {
                 let in_process = matches!(forward.route.target, Target::TokenService);
                 (ctx.route, ctx.target) = (Some(Arc::clone(&forward.route)), target);
@@ -292,6 +256,10 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         self.settle(ctx, Outcome::Answered(response.status.as_u16())).await;
+        if ctx.route.as_ref().is_some_and(|route| route.gives_tokens()) {
+            response.insert_header(CACHE_CONTROL, "no-store")?;
+            response.insert_header(PRAGMA, "no-cache")?;
+        }
         let origin = cors::origin(&session.req_header().headers);
         let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
         let (request_id, request_ref) = (&ctx.names.id, ctx.has_request_ref());

@@ -5,6 +5,7 @@
 
 pub mod compile;
 mod issuer;
+mod passage;
 mod session_api;
 mod token_service;
 
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::config::{Ends, Environment, JwtAlgorithm};
+pub use crate::config::{Environment, JwtAlgorithm};
 use crate::model::{NonEmpty, Secret, Style};
 use crate::rules::access::Access;
 use crate::rules::envelope::Envelope;
@@ -23,6 +24,7 @@ use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
+pub use passage::Passage;
 pub use session_api::{Caller, ChallengeLimits, OperationTerms, SessionApi, SessionOperation};
 pub use token_service::{
     BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
@@ -153,8 +155,8 @@ pub struct Route {
     pub identity: Arc<IdentityNames>,
     /// Whether its answers name the request as `request-ref` too (contract section 2), besides `X-Request-Id`.
     pub request_ref: bool,
-    /// What a request that this route lets through ends, as soon as its answer may be a success.
-    pub ends: Option<Ends>,
+    /// What its requests do at the token service behind it, if that is where they go.
+    pub passage: Option<Passage>,
 }
 
 impl Route {
@@ -162,6 +164,12 @@ impl Route {
     #[must_use]
     pub fn style(&self) -> Style {
         self.envelope.style
+    }
+
+    /// Whether its answers carry tokens.
+    #[must_use]
+    pub fn gives_tokens(&self) -> bool {
+        self.passage.as_ref().is_some_and(|passage| passage.role.gives_tokens())
     }
 }
 

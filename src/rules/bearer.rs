@@ -3,8 +3,8 @@
 //! Imports `model` only. Deliberately absent: tokens in cookies, forms, queries and fields of our own making; whoever sends one
 //! there is told so, because a token in a wrong place is soon a token in a log.
 
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
 use crate::model::{BadRequest, Credential, Denial, Misplaced, RequestHead};
 
@@ -23,19 +23,27 @@ const ACCESS_TOKEN: &[u8] = b"access_token";
 ///   is escaped;
 /// - `CredentialInvalid` for a Bearer field whose token is empty, longer than [`Credential::MAX_LEN`] or no `b64token`.
 pub fn presented<'a>(head: &RequestHead<'a>) -> Result<Option<Credential<'a>>, Denial> {
-    let mut fields = head.headers.get_all(AUTHORIZATION).iter();
+    found(head.headers, head.query)
+}
+
+/// The same of these header fields and this query.
+///
+/// # Errors
+/// As [`presented`].
+pub fn found<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Option<Credential<'a>>, Denial> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
     let first = fields.next();
     if fields.next().is_some() {
         return Err(Denial::BadRequest(BadRequest::Credential));
     }
-    let in_query = head.query.is_some_and(has_access_token);
+    let in_query = query.is_some_and(has_access_token);
     match first {
         Some(field) => match bearer_part(field) {
             None => Err(Denial::CredentialMisplaced(Misplaced::Scheme)),
             Some(_) if in_query => Err(Denial::BadRequest(BadRequest::Credential)),
             Some(token) => b64token(token).map(Credential::new).map(Some).ok_or(Denial::CredentialInvalid),
         },
-        None if head.headers.contains_key(AUTH_TOKEN) => Err(Denial::CredentialMisplaced(Misplaced::AuthTokenHeader)),
+        None if headers.contains_key(AUTH_TOKEN) => Err(Denial::CredentialMisplaced(Misplaced::AuthTokenHeader)),
         None if in_query => Err(Denial::CredentialMisplaced(Misplaced::Query)),
         None => Ok(None),
     }
@@ -92,7 +100,7 @@ impl Iterator for Unescaped<'_> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, Method};
+    use http::{HeaderName, Method};
     use proptest::prelude::*;
 
     use super::*;

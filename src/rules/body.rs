@@ -7,11 +7,11 @@
 use std::fmt;
 
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::model::Secret;
+use crate::model::{Location, Pointer, Secret};
 
 /// The largest body, in bytes.
 pub const BODY_MAX: usize = 16 * 1024;
@@ -87,6 +87,14 @@ impl Object {
         found.filter(|value| !value.is_null())
     }
 
+    /// The member that a pointer leads to.
+    #[must_use]
+    pub fn pointed(&self, pointer: &Pointer) -> Option<&Value> {
+        let mut names = pointer.names();
+        let outer = self.0.get(names.next()?);
+        names.fold(outer, |value, name| value?.as_object()?.get(name))
+    }
+
     /// Reads a JSON object.
     ///
     /// # Errors
@@ -109,6 +117,62 @@ impl Object {
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Object(…)")
+    }
+}
+
+/// A body that has been read.
+#[derive(Debug)]
+pub enum Body {
+    /// A JSON object.
+    Json(Object),
+    /// A form.
+    Form(Form),
+}
+
+impl Body {
+    /// Reads a body in which something is told at `location`; `None` if it is empty, or if nothing is told in bodies there.
+    ///
+    /// # Errors
+    /// `TooLarge` beyond [`BODY_MAX`]; `MediaType` if it is compressed or labelled as something else; `Malformed` if it can be
+    /// read in more than one way. JSON under no label or that of a form is taken for what it is, because tools that send it
+    /// without being told so label it like that, and whoever reads it behind us may not look at the label.
+    pub fn read(location: &Location, headers: &HeaderMap, bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
+        if !location.is_in_body() || bytes.is_empty() {
+            return Ok(None);
+        }
+        if bytes.len() > BODY_MAX {
+            return Err(Unreadable::TooLarge);
+        }
+        if headers.contains_key(CONTENT_ENCODING) {
+            return Err(Unreadable::MediaType);
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| Unreadable::Malformed)?;
+        let is_form = is_of_type(headers, &[FORM]);
+        match location {
+            Location::Bearer | Location::Header(_) => Ok(None),
+            Location::Form(_) if is_form => Form::parse(text).map(|form| Some(Self::Form(form))),
+            Location::Json(_) if is_of_type(headers, &[JSON]) => Object::parse(text).map(|object| Some(Self::Json(object))),
+            Location::Json(_) if (is_form || !headers.contains_key(CONTENT_TYPE)) && text.starts_with('{') => {
+                Object::parse(text).map(|object| Some(Self::Json(object)))
+            }
+            Location::Json(_) | Location::Form(_) => Err(Unreadable::MediaType),
+        }
+    }
+
+    /// What is told there; `None` if nothing is.
+    ///
+    /// # Errors
+    /// `Malformed` if something else than a text is.
+    pub fn told(&self, location: &Location) -> Result<Option<&str>, Unreadable> {
+        match (self, location) {
+            (Self::Form(form), Location::Form(name)) => Ok(form.value(name).map(Secret::expose)),
+            (Self::Json(object), Location::Json(pointer)) => match object.pointed(pointer) {
+                None | Some(Value::Null) => Ok(None),
+                Some(Value::String(text)) => Ok(Some(text)),
+                Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => Err(Unreadable::Malformed),
+            },
+            (Self::Form(_) | Self::Json(_), _) => Ok(None),
+        }
     }
 }
 
@@ -227,6 +291,44 @@ mod tests {
             assert_eq!(Object::parse(bad).unwrap_err(), Unreadable::Malformed, "{bad}");
         }
         assert_eq!(Object::parse(&"[".repeat(10_000)).unwrap_err(), Unreadable::Malformed, "deep nesting must not recurse");
+    }
+
+    fn read(location: &Location, label: Option<&str>, body: &str) -> Result<Option<String>, Unreadable> {
+        let mut headers = HeaderMap::new();
+        if let Some(label) = label {
+            headers.insert(CONTENT_TYPE, label.parse().unwrap());
+        }
+        let read = Body::read(location, &headers, body.as_bytes())?;
+        read.map_or(Ok(None), |body| Ok(body.told(location)?.map(str::to_owned)))
+    }
+
+    #[test]
+    fn what_is_told_is_found_where_it_is_said_to_be_and_nowhere_else() {
+        let (json, form) = (Location::Json(Pointer::parse("/a/b").unwrap()), Location::Form("a".into()));
+        let found = Ok(Some("x".to_owned()));
+        assert_eq!(read(&json, Some(JSON), r#"{"a":{"b":"x"}}"#), found);
+        assert_eq!(read(&json, Some(FORM), r#"{"a":{"b":"x"}}"#), found);
+        assert_eq!(read(&json, None, r#"{"a":{"b":"x"}}"#), found);
+        assert_eq!(read(&form, Some(FORM), "a=x&b=y"), found);
+        for absent in ["{}", r#"{"a":"x"}"#, r#"{"a":{"b":null}}"#, r#"{"a":[{"b":"x"}]}"#, ""] {
+            assert_eq!(read(&json, Some(JSON), absent), Ok(None), "{absent}");
+        }
+        assert_eq!(read(&form, Some(FORM), "b=x"), Ok(None));
+    }
+
+    #[test]
+    fn what_two_readers_may_read_differently_is_refused() {
+        let (json, form) = (Location::Json(Pointer::parse("/a").unwrap()), Location::Form("a".into()));
+        for bad in [r#"{"a":["x"]}"#, r#"{"a":1}"#, r#"{"a":"x","a":"y"}"#, r#"{"a":"x"}{}"#, "{"] {
+            assert_eq!(read(&json, Some(JSON), bad), Err(Unreadable::Malformed), "{bad}");
+        }
+        assert_eq!(read(&form, Some(FORM), "a=x&a=y"), Err(Unreadable::Malformed));
+        assert_eq!(read(&form, Some(JSON), r#"{"a":"x"}"#), Err(Unreadable::MediaType));
+        assert_eq!(read(&form, None, "a=x"), Err(Unreadable::MediaType));
+        assert_eq!(read(&json, Some(FORM), "a=x"), Err(Unreadable::MediaType));
+        assert_eq!(read(&json, Some("text/plain"), "{}"), Err(Unreadable::MediaType));
+        let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(BODY_MAX));
+        assert_eq!(read(&json, Some(JSON), &large), Err(Unreadable::TooLarge));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod head;
 pub mod host;
 pub mod identity;
 pub mod lockout;
+pub mod passage;
 pub mod path;
 pub mod relay;
 pub mod routing;

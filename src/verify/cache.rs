@@ -145,6 +145,7 @@ struct Refusal {
 pub(crate) struct TokenCache {
     active: Cache<EntryKey, Kept, foldhash::quality::RandomState>,
     inactive: Cache<EntryKey, Refusal, foldhash::quality::RandomState>,
+    unsettled: Cache<EntryKey, Tick, foldhash::quality::RandomState>,
 }
 
 #[derive(Clone, Debug)]
@@ -157,12 +158,17 @@ impl TokenCache {
     /// The longest time for which an inactive answer is remembered, whatever is configured.
     pub(crate) const LONGEST_REFUSAL: Duration = Duration::from_secs(10);
 
+    /// The longest time for which nothing is remembered of a token that may change unheard.
+    pub(crate) const LONGEST_UNREST: Duration = Duration::from_mins(30);
+
     pub(crate) fn new(limits: &CacheLimits) -> Self {
         let hasher = foldhash::quality::RandomState::default;
         let active = Cache::builder().max_capacity(limits.tokens).expire_after(PerEntry).build_with_hasher(hasher());
         let inactive =
             Cache::builder().max_capacity(limits.inactive).time_to_live(Self::LONGEST_REFUSAL).build_with_hasher(hasher());
-        Self { active, inactive }
+        let unsettled =
+            Cache::builder().max_capacity(limits.inactive).time_to_live(Self::LONGEST_UNREST).build_with_hasher(hasher());
+        Self { active, inactive, unsettled }
     }
 
     pub(crate) fn active(&self, key: &EntryKey) -> Option<Arc<Entry>> {
@@ -197,6 +203,15 @@ impl TokenCache {
             let until = now.tick.after(lifetime.min(Self::LONGEST_REFUSAL));
             self.inactive.insert(key, Refusal { asked, until });
         }
+    }
+
+    /// Of this token nothing is to be remembered until then.
+    pub(crate) fn unsettle(&self, key: EntryKey, until: Tick) {
+        self.unsettled.insert(key, until);
+    }
+
+    pub(crate) fn is_unsettled(&self, key: &EntryKey, now: Tick) -> bool {
+        self.unsettled.get(key).is_some_and(|until| now < until)
     }
 
     /// Lets moka do now what it otherwise does by and by.

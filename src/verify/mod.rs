@@ -14,6 +14,7 @@ mod budget;
 mod cache;
 mod fetch;
 mod flight;
+mod inquire;
 mod introspect;
 mod jwks;
 mod jwt;
@@ -31,6 +32,7 @@ use tokio::runtime::Handle;
 
 pub use authority::Unavailable;
 pub use fetch::TrustError;
+pub use inquire::TokenMark;
 
 use crate::model::{Clock, Credential, Denial, IssuerId, Now, Principal, PrincipalFacts, Secret, Source, TokenKind};
 use crate::plan::{Freshness, OnOutage};
@@ -82,6 +84,7 @@ struct Shared {
     issuers: Box<[Arc<KnownIssuer>]>,
     cache: TokenCache,
     budget: MissBudget,
+    inquiries: tokio::sync::Semaphore,
     hash: KeyedHash,
     cuts: Arc<Cuts>,
     clock: Arc<dyn Clock>,
@@ -344,6 +347,7 @@ impl Shared {
             },
         };
         match &outcome {
+            Outcome::Active(_) if self.cache.is_unsettled(&key, now.tick) => {}
             Outcome::Active(entry) => self.cache.remember_active(key, entry, self.kept_for(issuer, entry, now)),
             Outcome::Inactive => self.cache.remember_inactive(key, began.tick, now, issuer.terms.negative_lifetime),
             Outcome::Unavailable(Unavailable::LeftAlone(_)) => {}

@@ -23,7 +23,7 @@ use crate::verify::introspect::Endpoint;
 use crate::verify::jwks::KeyRing;
 use crate::verify::jwt::Signer;
 use crate::verify::observe::Observer;
-use crate::verify::{Shared, Verifier};
+use crate::verify::{Shared, Verifier, inquire};
 
 /// What a verifier is built from.
 #[derive(Debug)]
@@ -116,6 +116,7 @@ impl Verifier {
                 issuers,
                 cache: TokenCache::new(setup.limits),
                 budget: MissBudget::new(setup.limits, Arc::clone(&setup.clock)),
+                inquiries: tokio::sync::Semaphore::new(inquire::MOST),
                 hash: KeyedHash::new(setup.entropy),
                 cuts: setup.cuts,
                 clock: setup.clock,

@@ -5,6 +5,7 @@
 mod back_office_api;
 mod gateway;
 mod issuer;
+mod role;
 mod route;
 mod session_api;
 mod settings;
@@ -16,7 +17,7 @@ pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference};
-pub use route::Ends;
+pub(crate) use role::Passage;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use session_api::SessionApi;
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};

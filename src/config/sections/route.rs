@@ -7,10 +7,11 @@ use http::Method;
 use crate::config::At;
 use crate::config::notation::{Either, Filled, Keys, Lasting, Mapped, Named, Names, Placed, Word};
 use crate::config::sections::Settings;
+use crate::config::sections::role::{Passage, passage};
 use crate::config::table::Table;
 use crate::config::units::{days, seconds};
 use crate::config::values::{ClaimNotation, METHOD, NAME, SCOPE, TEXT};
-use crate::model::{ClaimValue, Scope, TokenKind};
+use crate::model::{ClaimValue, Ends, Scope, TokenKind};
 
 /// `[[route]]`
 #[derive(Debug)]
@@ -22,18 +23,8 @@ pub(crate) struct Route {
     pub(crate) upstream: Option<At<String>>,
     pub(crate) access: Option<At<AccessRule>>,
     pub(crate) ends: Option<At<Ends>>,
+    pub(crate) role: Option<At<Passage>>,
     pub(crate) settings: Settings,
-}
-
-/// What a route's request ends for the token it presents.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ends {
-    /// The presented token.
-    Token,
-    /// Every token of its session.
-    Session,
-    /// Every token of its subject.
-    Subject,
 }
 
 /// Who may use a route.
@@ -82,7 +73,12 @@ impl Route {
             ends: t.optional(
                 "ends",
                 Word(&[("token", Ends::Token), ("session", Ends::Session), ("subject", Ends::Subject)]),
-                "What a successful request ends for the token it presents, as a sign-out does.",
+                "What a successful request ends for the token it shows, as a sign-out does.",
+            ),
+            role: t.optional(
+                "role",
+                passage(),
+                "What its requests do at a token service behind it, so that what they end is not remembered here: \"logout\", or { is = \"revoke\", token = { form = \"token\" } }.",
             ),
             settings: Settings::read(t, Some(defaults)),
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{self, AccessRule, At, Finding, Outage, Place, Report, Settings};
+use crate::config::{self, At, Finding, Outage, Place, Report, Settings};
 use crate::model::IssuerId;
 use crate::plan::compile::directory::Directory;
 use crate::plan::compile::dress::{Dress, Wardrobe};
@@ -77,7 +77,7 @@ impl Workshop<'_> {
         if access.is_none() {
             issuers.spare();
         }
-        self.check_ends(&route.value);
+        let passage = self.passage(&route.value, access.as_ref(), issuers);
         if let Some(access) = &access {
             lag::check(settings, access, self.config, self.report);
         }
@@ -87,7 +87,7 @@ impl Workshop<'_> {
         let name = route.value.name.clone().unwrap_or_else(|| default_name(route));
         let place = route.value.path.as_ref().map_or(route.place, |path| path.place);
         let mut draft = draft(name, place, key?, particulars, settings);
-        draft.route.ends = route.value.ends.as_ref().map(|ends| ends.value);
+        draft.route.passage = passage;
         Some(draft)
     }
 
@@ -99,17 +99,6 @@ impl Workshop<'_> {
         let path = route.path.as_ref().and_then(|path| complain(PathPattern::parse(&path.value), path.place, self.report));
         let methods = route.methods.as_ref().map(|methods| methods.value.clone().into());
         Some(RouteKey { host: host?, path: path?, methods })
-    }
-
-    fn check_ends(&mut self, route: &config::Route) {
-        let (Some(ends), Some(access)) = (&route.ends, &route.access) else { return };
-        match access.value {
-            AccessRule::Bearer(_) => {}
-            AccessRule::Public | AccessRule::Optional(_) => {
-                let finding = Finding::error(ends.place, "this route ends what a token began, but needs no token");
-                self.report.add(finding.context(access.place, "`bearer` is needed here"));
-            }
-        }
     }
 }
 
@@ -130,7 +119,7 @@ pub(super) fn draft(name: At<String>, place: Place, key: RouteKey, particulars: 
         forward_authorization: settings.forward_authorization.value,
         identity: particulars.dress.identity,
         request_ref: false,
-        ends: None,
+        passage: None,
     };
     Draft { name, place, key, route }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 use http::Method;
 
 use super::*;
-use crate::model::{ClaimValue, IssuerId, NonEmpty, Style, TokenKind};
+use crate::model::{ClaimValue, Ends, IssuerId, NonEmpty, Style, TokenKind};
 use crate::plan::{
-    ClientAuthentication, Ends, IssuerKind, JwtAlgorithm, KeySource, OnOutage, Servers, Target, TokenType, UpstreamServer,
+    ClientAuthentication, IssuerKind, JwtAlgorithm, KeySource, OnOutage, Servers, Target, TokenType, UpstreamServer,
 };
 use crate::rules::access::Access;
 use crate::rules::cors::Origins;
@@ -415,7 +415,7 @@ fn what_a_token_must_have_reaches_the_access_rule() {
         (&Some(NonEmpty::one("second-factor".into())), &Some(NonEmpty::one("otp".into())))
     );
     assert_eq!(assurance.max_age, Some(minutes(5)));
-    assert_eq!(plan.routes[0].ends, Some(Ends::Subject));
+    assert_eq!(plan.routes[0].passage.as_ref().unwrap().ends, Some(Ends::Subject));
 }
 
 #[test]

@@ -1,22 +1,28 @@
 //! The request's whole way, from top to bottom: [`Flow::admit`] → forward or answer → [`Flow::settle`]. START HERE.
 //!
+//! `passage` has what follows a forwarded request: whom it may have logged out.
 //! Imports `model`, `rules`, `plan`, `reply`, `store` and `verify`. Knows no HTTP library: the rim (`gateway`) brings a
 //! [`RequestHead`] and carries out what is decided. The order of the steps is the order of this file; that nothing is
 //! forwarded unasked is a type: only an access rule makes a [`Permit`], and [`Forward`] cannot be had without one.
+
+mod passage;
 
 use std::sync::Arc;
 
 use http::header::ACCESS_CONTROL_REQUEST_METHOD;
 
-use crate::model::{Credential, Denial, Now, Principal, RequestHead};
-use crate::plan::{Ends, Plan, Route};
+use crate::model::{Credential, Denial, IssuerId, Location, Now, Principal, RequestHead};
+use crate::plan::{Plan, Route};
 use crate::reply::Reply;
 use crate::rules::access::Permit;
 use crate::rules::bearer;
 use crate::rules::routing::Found;
-use crate::store::cuts::{Fingerprint, Reach};
-use crate::store::revocations::{Cause, Revocations};
+use crate::store::cuts::Fingerprint;
+use crate::store::revocations::Revocations;
 use crate::verify::{Recall, Verifier};
+
+use passage::Passenger;
+pub use passage::{Asking, Inspection};
 
 /// What requests are decided with.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub enum Admission {
     Answer(Arc<Route>, Reply),
     /// Let it through.
     Forward(Forward),
+    /// Let it through once [`Flow::inspect`] has seen whom it is about.
+    Inspect(Inspection),
 }
 
 /// A request that may be forwarded.
@@ -41,8 +49,10 @@ pub struct Forward {
     pub route: Arc<Route>,
     /// The proof that the route's access rule allowed it.
     pub permit: Permit,
-    /// What it presented, if it ends what that reaches.
-    ending: Option<Ending>,
+    /// Whom it is about, if it may end or change something at a token service.
+    passenger: Option<Passenger>,
+    /// The token that its upstream is shown, and whose it is.
+    vouched: Option<(IssuerId, Fingerprint)>,
 }
 
 /// A request that is refused, and the route in whose style that is said; `None` if it reached none.
@@ -63,13 +73,6 @@ pub enum Outcome {
     Unknown,
 }
 
-#[derive(Debug)]
-struct Ending {
-    token: Fingerprint,
-    principal: Arc<Principal>,
-    reach: Ends,
-}
-
 impl Flow {
     /// A flow over these.
     #[must_use]
@@ -87,12 +90,27 @@ impl Flow {
             Sought::Options(route) => return Ok(Admission::Answer(route, Reply::preflight())),
         };
         match self.decide(&route, head, now).await {
-            Ok((permit, ending)) => Ok(Admission::Forward(Forward { route, permit, ending })),
+            Ok(decided) => Ok(self.admitted(route, decided)),
             Err(denial) => Err(Refusal { route: Some(route), denial }),
         }
     }
 
-    async fn decide(&self, route: &Route, head: &RequestHead<'_>, now: Now) -> Result<(Permit, Option<Ending>), Denial> {
+    fn admitted(&self, route: Arc<Route>, decided: Decided<'_>) -> Admission {
+        let Decided { permit, credential } = decided;
+        let presented = permit.principal().map(|principal| principal.facts()).zip(credential);
+        let shown = presented.as_ref().filter(|_| route.forward_authorization);
+        let vouched = shown.map(|(facts, credential)| (facts.issuer, Fingerprint::of(credential.token())));
+        match (&route.passage, presented) {
+            (None, _) => Admission::Forward(Forward { route, permit, passenger: None, vouched }),
+            (Some(passage), Some((facts, credential))) if passage.token == Location::Bearer && passage.subject.is_none() => {
+                let passenger = Some(Passenger::presenting(self, &credential, facts));
+                Admission::Forward(Forward { route, permit, passenger, vouched })
+            }
+            (Some(_), _) => Admission::Inspect(Inspection { route, permit, vouched }),
+        }
+    }
+
+    async fn decide<'a>(&self, route: &Route, head: &RequestHead<'a>, now: Now) -> Result<Decided<'a>, Denial> {
         let credential = match route.access.requirements() {
             Some(_) => bearer::presented(head)?, //                       What does it present?        400, 401
             None => None,
@@ -105,8 +123,7 @@ impl Flow {
         if let Some(principal) = permit.principal() {
             principal.note_use(now.wall); //                              Sessions live by being used.
         }
-        let ending = ending(route, credential, &permit);
-        Ok((permit, ending))
+        Ok(Decided { permit, credential })
     }
 
     /// Who presented this: from memory if it is there, else from whom the route trusts.
@@ -124,25 +141,12 @@ impl Flow {
             Recall::Miss(missed) => self.verifier.resolve(missed, requirements, &route.freshness, head.source, now).await,
         }
     }
+}
 
-    /// Closes the books on a forwarded request, before the first byte of its answer goes down: what it may have ended is cut.
-    /// An answer of 4xx says that nothing was ended; on anything else, and on none, it is taken to be.
-    pub async fn settle(&self, forward: &Forward, outcome: Outcome, now: Now) {
-        let Some(ending) = &forward.ending else { return };
-        if matches!(outcome, Outcome::Answered(400..=499)) {
-            return;
-        }
-        let facts = ending.principal.facts();
-        let token = Reach::Token(ending.token);
-        let reach = match ending.reach {
-            Ends::Token => token,
-            Ends::Session => facts.session.clone().map_or(token, Reach::Session),
-            Ends::Subject => facts.subject.clone().map_or(token, Reach::Subject),
-        };
-        if let Err(fault) = self.revocations.publish(facts.issuer, reach, Cause::Passage, now).await {
-            tracing::error!(route = &*forward.route.name, %fault, "a revocation holds until a restart only");
-        }
-    }
+/// What the access rule said, and about which token.
+struct Decided<'a> {
+    permit: Permit,
+    credential: Option<Credential<'a>>,
 }
 
 enum Sought {
@@ -162,9 +166,4 @@ fn find(plan: &Plan, head: &RequestHead<'_>) -> Result<Sought, Refusal> {
         Found::None => None,
     };
     sought.ok_or(Refusal { route: None, denial: Denial::NoRoute })
-}
-
-fn ending(route: &Route, credential: Option<Credential<'_>>, permit: &Permit) -> Option<Ending> {
-    let (reach, credential, principal) = (route.ends?, credential?, permit.principal()?);
-    Some(Ending { token: Fingerprint::of(credential.token()), principal: Arc::clone(principal), reach })
 }
