@@ -9,12 +9,12 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Json, Response};
 use serde::Serialize;
 
-use crate::model::{PrincipalFacts, Timestamp, TokenKind};
+use crate::model::{PrincipalFacts, Secret, Timestamp, TokenKind};
 use crate::plan;
 use crate::token_api::words::{InJson, InOAuth};
 use crate::token_api::{INTROSPECT, JWKS, client, reading, words};
 use crate::tokens::refusal::Refusal;
-use crate::tokens::{PublicKey, TokenService};
+use crate::tokens::{Hint, PublicKey, TokenService};
 
 /// The standard endpoints over a token service.
 #[derive(Debug)]
@@ -36,7 +36,11 @@ type Skin = State<Arc<StandardSkin>>;
 pub(crate) async fn introspect(State(skin): Skin, request: Request) -> Result<Response, InOAuth> {
     let (parts, form) = reading::form(request).await?;
     let client = client::authenticate(&skin.service, &parts, &form, Refusal::ClientUnknown.into()).await?;
-    Ok(match &skin.service.introspect_for(&client, reading::parameter(&form, "token")?).await? {
+    let hint = match form.value("token_type_hint").map(Secret::expose) {
+        Some("refresh_token") => Hint::RefreshToken,
+        Some(_) | None => Hint::AccessToken,
+    };
+    Ok(match &skin.service.introspect_for(&client, reading::parameter(&form, "token")?, hint).await? {
         Some(facts) => words::success(&GoodToken::of(facts, &skin.public_url)),
         None => words::success(&BTreeMap::from([("active", false)])),
     })

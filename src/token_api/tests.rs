@@ -577,6 +577,27 @@ async fn bodies_that_can_be_read_in_two_ways_are_not_read() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_is_known_to_whoever_says_that_it_may_be_one_and_only_while_it_is_good() {
+    let api = Api::new().await;
+    let (access, refresh) = api.tokens().await;
+    let secret = api.world.service.add_client(new_client("guard", &[ClientRight::Introspection])).await.unwrap();
+    let ask = async |token: &str, hint: &str| {
+        let client = [("client_id", "guard"), ("client_secret", secret.expose())];
+        api.form("/oauth2/introspect", &[("token", token), ("token_type_hint", hint), client[0], client[1]]).await
+    };
+    let told = ask(&refresh, "refresh_token").await;
+    assert_eq!((&told.json()["active"], &*told.member("token_kind")), (&json!(true), "refresh"));
+    assert_eq!(told.member("sid"), ask(&access, "refresh_token").await.member("sid"), "it belongs to the same session");
+    ask(&refresh, "access_token").await.is(200, r#"{"active":false}"#);
+    let client = [("client_id", "app"), ("client_secret", api.world.client_secret.expose())];
+    let revoked = api.form("/v2/oauth/revoke", &[("token", &access), client[0], client[1]]).await;
+    assert_eq!(revoked.status, 200);
+    assert_eq!(ask(&refresh, "refresh_token").await.json()["active"], true, "an access token ends alone");
+    api.form("/v2/oauth/revoke", &[("token", &refresh), client[0], client[1]]).await;
+    ask(&refresh, "refresh_token").await.is(200, r#"{"active":false}"#);
+}
+
+#[tokio::test]
 async fn introspection_tells_all_about_a_good_token_and_nothing_about_any_other() {
     let api = Api::new().await;
     let (access, refresh) = api.tokens().await;

@@ -8,6 +8,15 @@ use crate::tokens::refusal::Refusal;
 use crate::tokens::signing::Signed;
 use crate::tokens::store::LiveToken;
 
+/// What a caller takes a token to be (`token_type_hint`, RFC 7662 section 2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hint {
+    /// An access token, or nothing was said.
+    AccessToken,
+    /// A refresh token.
+    RefreshToken,
+}
+
 impl TokenService {
     /// What is known of an access token. `None` for whatever is not a good one, refresh tokens included: those never pass
     /// as Bearer tokens.
@@ -38,20 +47,24 @@ impl TokenService {
     }
 
     /// The same for a client that asks over HTTP: it learns about its own tokens, and about those of others if it has the
-    /// right to. It asks because somebody uses the token, so a session that lives by being used lives on.
+    /// right to. It asks because somebody uses the token, so a session that lives by being used lives on. Of a refresh token
+    /// it learns only if it says that this may be one: who merely protects a resource must never take one for good.
     ///
     /// # Errors
     /// `StoreUnavailable`.
-    pub async fn introspect_for(&self, client: &Client, token: &Secret) -> Result<Option<PrincipalFacts>, Refusal> {
-        let facts = self.introspect(token.expose()).await?;
+    pub async fn introspect_for(&self, client: &Client, token: &Secret, hint: Hint) -> Result<Option<PrincipalFacts>, Refusal> {
         let may_see =
             |facts: &PrincipalFacts| client.may(ClientRight::Introspection) || facts.client.as_deref() == Some(&*client.id);
-        let mut facts = facts.filter(may_see);
+        let mut facts = self.introspect(token.expose()).await?.filter(may_see);
         if let Some(facts) = &mut facts
             && let Some(activity) = &facts.activity
         {
             activity.note(self.now().wall);
             facts.expires_at = facts.expires_at.map(|end| end.min(activity.deadline()));
+        }
+        if facts.is_none() && hint == Hint::RefreshToken {
+            let live = self.store.live_refresh_token(fingerprint(token.expose()), self.now().wall).await?;
+            facts = live.map(|live| self.facts(live)).filter(may_see);
         }
         Ok(facts)
     }

@@ -62,6 +62,7 @@ pub use enrolment::{AccountRefused, ClientRefused, PASSWORD_MAX};
 pub use entry::{Entered, Entry, SecondFactor};
 pub use grants::TokenPair;
 pub use holder::Holder;
+pub use introspection::Hint;
 pub use keys::{KnownKey, PublishedKeys, RotationRefused};
 pub use log_in::{LogIn, LoggedIn};
 pub use new_password::{NewPassword, PasswordChanged};

@@ -18,6 +18,11 @@ pub(crate) trait Authority: Send + Sync + fmt::Debug {
     /// Asks. `None` means that the token is of no use here: unknown, expired, revoked, not meant for us.
     /// The call is over within a bounded time.
     async fn ask(&self, token: &str, now: Now) -> Result<Option<PrincipalFacts>, Unavailable>;
+
+    /// Asks about a token that is shown to be revoked or refreshed, which may be a refresh token.
+    async fn ask_of_any_kind(&self, token: &str, now: Now) -> Result<Option<PrincipalFacts>, Unavailable> {
+        self.ask(token, now).await
+    }
 }
 
 /// Why there is no answer. Never a reason to refuse a token: the token may be good.

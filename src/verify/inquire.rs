@@ -60,7 +60,7 @@ impl Verifier {
             let Ok(_open) = shared.inquiries.try_acquire() else {
                 return Err(Denial::AuthorityUnavailable(Unavailable::Busy.retry_after()));
             };
-            match issuer.authority.ask(credential.token(), now).await {
+            match issuer.authority.ask_of_any_kind(credential.token(), now).await {
                 Ok(Some(facts)) => return Ok(Some(PrincipalFacts { issuer: issuer.id, ..facts })),
                 Ok(None) => {}
                 Err(reason) => {

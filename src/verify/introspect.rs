@@ -53,11 +53,12 @@ impl Endpoint {
         })
     }
 
-    fn request(&self, token: &str) -> Result<Request<Full<Bytes>>, Unavailable> {
+    fn request(&self, token: &str, hint: &str) -> Result<Request<Full<Bytes>>, Unavailable> {
         let mut form = String::with_capacity(token.len() + self.form_tail.expose().len() + 64);
         form.push_str("token=");
         push_encoded(&mut form, token);
-        form.push_str("&token_type_hint=access_token");
+        form.push_str("&token_type_hint=");
+        form.push_str(hint);
         form.push_str(self.form_tail.expose());
         let mut request = Request::post(self.url.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -66,6 +67,19 @@ impl Endpoint {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         request.body(Full::new(form.into())).map_err(|_| Unavailable::Lost)
+    }
+
+    async fn exchange(&self, question: Request<Full<Bytes>>, now: Now) -> Result<Option<PrincipalFacts>, Unavailable> {
+        self.breaker.admit(now.tick).map_err(Unavailable::LeftAlone)?;
+        let answer = match self.fetcher.fetch(question).await {
+            Ok((status, body)) => self.read(status, &body),
+            Err(reason) => Err(reason),
+        };
+        match answer {
+            Ok(_) => self.breaker.succeeded(),
+            Err(_) => self.breaker.failed(self.clock.now().tick),
+        }
+        answer
     }
 
     fn read(&self, status: StatusCode, body: &[u8]) -> Result<Option<PrincipalFacts>, Unavailable> {
@@ -98,16 +112,11 @@ impl Endpoint {
 #[async_trait]
 impl Authority for Endpoint {
     async fn ask(&self, token: &str, now: Now) -> Result<Option<PrincipalFacts>, Unavailable> {
-        self.breaker.admit(now.tick).map_err(Unavailable::LeftAlone)?;
-        let answer = match self.fetcher.fetch(self.request(token)?).await {
-            Ok((status, body)) => self.read(status, &body),
-            Err(reason) => Err(reason),
-        };
-        match answer {
-            Ok(_) => self.breaker.succeeded(),
-            Err(_) => self.breaker.failed(self.clock.now().tick),
-        }
-        answer
+        self.exchange(self.request(token, "access_token")?, now).await
+    }
+
+    async fn ask_of_any_kind(&self, token: &str, now: Now) -> Result<Option<PrincipalFacts>, Unavailable> {
+        self.exchange(self.request(token, "refresh_token")?, now).await
     }
 }
 

@@ -95,6 +95,8 @@ pub trait TokenStore: EntryStore + SessionStore + SigningKeyStore + Send + Sync 
     async fn revoke(&self, token: Fingerprint, client: &str, now: Timestamp) -> Result<Revocation, StoreFault>;
     /// What is known of an access token that is good at `now`.
     async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault>;
+    /// What is known of a refresh token that is unused and good at `now`.
+    async fn live_refresh_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault>;
 
     /// Deletes at most `limit` rows of each sort that nothing can refer to any more; how many.
     async fn clean_up(&self, now: Timestamp, limit: u32) -> Result<usize, StoreFault>;

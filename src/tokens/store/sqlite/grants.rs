@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, TokenKind};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
 use crate::tokens::session::Api;
@@ -201,23 +201,6 @@ pub(super) fn revoke(db: &Connection, token: Fingerprint, client: &str, now: Tim
 }
 
 pub(super) fn live_token(db: &Connection, token: Fingerprint, now: Timestamp) -> rusqlite::Result<Option<LiveToken>> {
-    let millis = |idle: i64| Duration::from_millis(idle.unsigned_abs());
-    let read = |row: &Row<'_>| {
-        let last_seen = row.get::<_, At>(11)?.0;
-        Ok(LiveToken {
-            kind: row.get::<_, Kind>(0)?.0,
-            account: row.get(1)?,
-            sid: row.get(2)?,
-            client: row.get(3)?,
-            scope: row.get(4)?,
-            acr: row.get(5)?,
-            amr: row.get(6)?,
-            auth_time: row.get::<_, At>(7)?.0,
-            issued: row.get::<_, At>(8)?.0,
-            expires: row.get::<_, At>(9)?.0,
-            idle: row.get::<_, Option<i64>>(10)?.map(|idle| (last_seen, millis(idle))),
-        })
-    };
     db.prepare_cached(
         "SELECT t.kind, s.account_id, s.sid, coalesce(nullif(g.client_id, ''), s.client_id), coalesce(g.scope, ''), coalesce(t.acr, s.acr),
              coalesce(t.amr, s.amr), coalesce(t.auth_time, s.auth_time), t.issued, min(t.expires, s.expires), s.idle_ms, s.last_seen
@@ -229,6 +212,39 @@ pub(super) fn live_token(db: &Connection, token: Fingerprint, now: Timestamp) ->
              AND s.ended IS NULL AND s.expires > :now
              AND a.status = 'active' AND (t.grant_id IS NULL OR (g.revoked IS NULL AND g.expires > :now))",
     )?
-    .query_row(named_params! { ":hash": Hash(token), ":now": At(now) }, read)
+    .query_row(named_params! { ":hash": Hash(token), ":now": At(now) }, |row| live(row, row.get::<_, Kind>(0)?.0))
     .optional()
+}
+
+pub(super) fn live_refresh_token(db: &Connection, token: Fingerprint, now: Timestamp) -> rusqlite::Result<Option<LiveToken>> {
+    db.prepare_cached(
+        "SELECT NULL, s.account_id, s.sid, coalesce(nullif(g.client_id, ''), s.client_id), g.scope, s.acr, s.amr, s.auth_time,
+             r.issued, min(r.expires, g.expires, s.expires), s.idle_ms, s.last_seen
+         FROM refresh_token r
+         JOIN token_grant g ON g.id = r.grant_id
+         JOIN session s ON s.sid = g.sid
+         JOIN account a ON a.id = s.account_id
+         WHERE r.hash = :hash AND r.used IS NULL AND r.expires > :now AND g.revoked IS NULL AND g.expires > :now
+             AND s.ended IS NULL AND s.expires > :now AND a.status = 'active'",
+    )?
+    .query_row(named_params! { ":hash": Hash(token), ":now": At(now) }, |row| live(row, TokenKind::Refresh))
+    .optional()
+}
+
+fn live(row: &Row<'_>, kind: TokenKind) -> rusqlite::Result<LiveToken> {
+    let millis = |idle: i64| Duration::from_millis(idle.unsigned_abs());
+    let last_seen = row.get::<_, At>(11)?.0;
+    Ok(LiveToken {
+        kind,
+        account: row.get(1)?,
+        sid: row.get(2)?,
+        client: row.get(3)?,
+        scope: row.get(4)?,
+        acr: row.get(5)?,
+        amr: row.get(6)?,
+        auth_time: row.get::<_, At>(7)?.0,
+        issued: row.get::<_, At>(8)?.0,
+        expires: row.get::<_, At>(9)?.0,
+        idle: row.get::<_, Option<i64>>(10)?.map(|idle| (last_seen, millis(idle))),
+    })
 }

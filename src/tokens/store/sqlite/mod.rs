@@ -218,6 +218,10 @@ impl TokenStore for SqliteStore {
         self.readers.read(move |db| grants::live_token(db, token, now)).await
     }
 
+    async fn live_refresh_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault> {
+        self.readers.read(move |db| grants::live_refresh_token(db, token, now)).await
+    }
+
     async fn clean_up(&self, now: Timestamp, limit: u32) -> Result<usize, StoreFault> {
         self.writer.step(move |db| clean_up::clean_up(db, now, limit)).await
     }
