@@ -5,6 +5,7 @@
 
 pub mod compile;
 mod issuer;
+mod notifier;
 mod session_api;
 mod token_service;
 
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::config::{Ends, Environment, JwtAlgorithm};
+pub use crate::config::{Ends, Environment, JwtAlgorithm, MessageKind, SmtpTls};
 use crate::model::{NonEmpty, Secret, Style};
 use crate::rules::access::Access;
 use crate::rules::envelope::Envelope;
@@ -23,6 +24,7 @@ use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
+pub use notifier::{Notifier, Smtp, Webhook};
 pub use session_api::{Caller, ChallengeLimits, OperationTerms, SessionApi, SessionOperation};
 pub use token_service::{
     BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,

@@ -5,6 +5,7 @@
 mod back_office_api;
 mod gateway;
 mod issuer;
+mod notifier;
 mod route;
 mod session_api;
 mod settings;
@@ -16,6 +17,8 @@ pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference};
+pub use notifier::{MessageKind, SmtpTls};
+pub(crate) use notifier::{Notifier, Smtp, SmtpLogin, Webhook};
 pub use route::Ends;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use session_api::SessionApi;

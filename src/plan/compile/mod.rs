@@ -9,6 +9,7 @@ mod dress;
 mod issuers;
 mod lag;
 mod mounts;
+mod notifier;
 mod process;
 mod routes;
 mod secrets;
