@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Encryption, Gateway, MailServer, Received, Request, Response, SECRET, Scratch, TOKEN, Upstream, now, until,
+    Answer, Encryption, Gateway, MailServer, Received, Request, Response, SECRET, Scratch, TOKEN, Upstream, now, run, until,
     unused_address, upstream,
 };
 
@@ -283,6 +283,49 @@ fn a_mail_server_is_spoken_to_over_tls_and_told_who_we_are() {
         assert!(session.commands.contains(&format!("AUTH PLAIN {login}")), "{session:?}");
         session.mail
     });
+}
+
+#[test]
+fn a_mail_server_is_asked_for_tls_where_it_begins_in_the_clear() {
+    let server = MailServer::start(Encryption::StartTls, |_| "250 ok");
+    let dir = Scratch::new();
+    dir.write("ca.pem", &server.certificate);
+    let keys = smtp(&server, "tls = \"starttls\"\nca_file = \"ca.pem\"");
+    let world = World::start(dir, &format!("[token_service.back_office]\n{keys}"));
+    sign_in_by_mail(&world, || server.sessions(1).remove(0).mail);
+}
+
+#[test]
+fn a_mail_server_that_offers_no_tls_is_told_nothing() {
+    let server = MailServer::start(Encryption::None, |_| "250 ok");
+    let service = format!("[token_service.back_office]\n{}", smtp(&server, "tls = \"starttls\""));
+    let world = World::start(Scratch::new(), &service);
+    world.gateway.command(&["account", "email-factor", EMAIL, "on"]);
+    let body = json!({ "email": EMAIL, "password": world.password });
+    assert_eq!(world.gateway.ask(&Request::json("/api/v2/signin", &body)).status, 200);
+    until("the mail is refused", || world.count("email", "refused") == Some(1));
+    let said = server.sessions(1).remove(0).commands;
+    assert_eq!(said, ["EHLO example.com"]);
+}
+
+#[test]
+fn a_check_says_that_the_certificates_of_a_carrier_are_not_there() {
+    let dir = Scratch::new();
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[token_service]\npublic_url = \"https://api.example\"\n{SESSION}\
+         [token_service.notifier.webhook]\nurl = \"https://127.0.0.1:1/\"\nsecret = {{ env = \"{}\" }}\ncarries = [\"sms\"]\n\
+         ca_file = \"ca.pem\"\n[upstream.app]\nservers = [\"http://127.0.0.1:1\"]\n\
+         [[route]]\npath = \"/x\"\nupstream = \"app\"\naccess = \"public\"\n",
+        TOKEN.0
+    );
+    let file = dir.write("gateway.toml", &config);
+    let check = || run(["check".as_ref(), file.as_os_str()]);
+    let refused = check();
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.errors.contains("ca.pem"), "{refused:?}");
+    dir.write("ca.pem", &MailServer::start(Encryption::Implicit, |_| "250 ok").certificate);
+    let accepted = check();
+    assert_eq!(accepted.code, Some(0), "{accepted:?}");
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(crate) enum Encryption {
     None,
     /// From the first byte.
     Implicit,
+    /// After STARTTLS.
+    StartTls,
 }
 
 /// What was said in a session that came to its end.
@@ -43,14 +45,19 @@ impl MailServer {
     pub(crate) fn start(encryption: Encryption, recipient: impl Fn(usize) -> &'static str + Send + Sync + 'static) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         let (certificate, key) = (made.cert.der().clone(), PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap());
-        let tls = (encryption == Encryption::Implicit).then(|| server_config(certificate, key));
+        let tls = server_config(certificate, key);
         let sessions = Arc::<Mutex<Vec<Session>>>::default();
         let told = Arc::clone(&sessions);
         let server = Upstream::by_hand(move |stream, number| {
             let answer = recipient(number);
-            let session = match &tls {
-                None => converse(stream, answer),
-                Some(config) => encrypted(stream, config).and_then(|stream| converse(stream, answer)),
+            let session = match encryption {
+                Encryption::None => converse(stream, Some("220 mail.test ESMTP"), answer),
+                Encryption::Implicit => {
+                    encrypted(stream, &tls).and_then(|stream| converse(stream, Some("220 mail.test ESMTP"), answer))
+                }
+                Encryption::StartTls => ask_for_tls(&stream)
+                    .and_then(|()| encrypted(stream, &tls))
+                    .and_then(|stream| converse(stream, None, answer)),
             };
             told.lock().unwrap().extend(session);
         });
@@ -76,12 +83,24 @@ fn encrypted(stream: TcpStream, config: &Arc<ServerConfig>) -> Option<StreamOwne
     Some(StreamOwned::new(ServerConnection::new(Arc::clone(config)).ok()?, stream))
 }
 
-/// One session up to QUIT or the end of the stream; `None` if nothing was said.
-fn converse(stream: impl Read + Write, recipient: &str) -> Option<Session> {
+/// What is said in the clear before TLS begins.
+fn ask_for_tls(mut stream: &TcpStream) -> Option<()> {
+    let mut lines = BufReader::new(stream);
+    stream.write_all(b"220 mail.test ESMTP\r\n").ok()?;
+    line(&mut lines).filter(|line| line.starts_with("EHLO"))?;
+    stream.write_all(b"250-mail.test\r\n250 STARTTLS\r\n").ok()?;
+    line(&mut lines).filter(|line| line == "STARTTLS")?;
+    stream.write_all(b"220 go on\r\n").ok()
+}
+
+/// One session, with or without a greeting, up to QUIT or the end of the stream; `None` if nothing was said.
+fn converse(stream: impl Read + Write, greeting: Option<&str>, recipient: &str) -> Option<Session> {
     let mut stream = BufReader::new(stream);
     let mut session = Session::default();
     let say = |stream: &mut BufReader<_>, text: &str| Write::write_all(stream.get_mut(), format!("{text}\r\n").as_bytes()).ok();
-    say(&mut stream, "220 mail.test ESMTP")?;
+    if let Some(greeting) = greeting {
+        say(&mut stream, greeting)?;
+    }
     while let Some(line) = line(&mut stream) {
         session.commands.push(line.clone());
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
