@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode, Uri};
 use http_body_util::Full;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::fetch::{Bounds, Fetcher};
 use crate::model::Timestamp;
@@ -40,22 +40,23 @@ impl Poster {
     }
 
     /// Signed anew for each try, so that the time it is signed at is about now; the id stays.
-    fn request(&self, message: &Message, now: Timestamp) -> Result<Request<Full<Bytes>>, http::Error> {
-        let body = body(message).to_string();
+    fn request(&self, message: &Message, now: Timestamp) -> Result<Request<Full<Bytes>>, Failure> {
+        let unfit = |error: &dyn std::fmt::Display| Failure::Permanent(error.to_string());
+        let body = serde_json::to_vec(&Body::of(message)).map_err(|error| unfit(&error))?;
         Request::post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header("idempotency-key", &*message.id)
             .header("published-timestamp", now.as_millis().to_string())
-            .header("signature", self.key.sign(now, body.as_bytes()))
+            .header("signature", self.key.sign(now, &body))
             .body(Full::new(body.into()))
+            .map_err(|error| unfit(&error))
     }
 }
 
 #[async_trait]
 impl Carrier for Poster {
     async fn carry(&self, message: &Message, now: Timestamp) -> Result<(), Failure> {
-        let request = self.request(message, now).map_err(|error| Failure::Permanent(error.to_string()))?;
-        match self.fetcher.fetch(request).await {
+        match self.fetcher.fetch(self.request(message, now)?).await {
             Ok((status, _)) => verdict(status),
             Err(none) => Err(Failure::Temporary(none.to_string())),
         }
@@ -74,30 +75,50 @@ fn verdict(status: StatusCode) -> Result<(), Failure> {
     }
 }
 
-fn body(message: &Message) -> Value {
-    let mut body = json!({
-        "id": message.id,
-        "kind": message.content.kind().word(),
-        "account": message.account.0,
-        "expires": message.expires.as_secs(),
-    });
-    match &message.content {
-        Content::Sms { to, code, language } => {
-            body["to"] = to.as_str().into();
-            body["code"] = code.expose().into();
-            body["language"] = (**language).into();
+/// A message as it is posted. Members that a kind has not got are absent.
+#[derive(Serialize)]
+struct Body<'a> {
+    id: &'a str,
+    kind: &'static str,
+    account: i64,
+    /// In seconds since the epoch.
+    expires: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'static str>,
+}
+
+impl<'a> Body<'a> {
+    fn of(message: &'a Message) -> Self {
+        let bare = Self {
+            id: &message.id,
+            kind: message.content.kind().word(),
+            account: message.account.0,
+            expires: message.expires.as_secs(),
+            to: None,
+            code: None,
+            language: None,
+            channel: None,
+        };
+        match &message.content {
+            Content::Sms { to, code, language } => {
+                Self { to: Some(to.as_str()), code: Some(code.expose()), language: Some(language), ..bare }
+            }
+            Content::Email { to, code } => Self { to: Some(to.as_given()), code: Some(code.expose()), ..bare },
+            Content::Push { channel } => Self { channel: Some(channel.name()), ..bare },
         }
-        Content::Email { to, code } => {
-            body["to"] = to.as_given().into();
-            body["code"] = code.expose().into();
-        }
-        Content::Push { channel } => body["channel"] = channel.name().into(),
     }
-    body
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::model::Secret;
     use crate::notify::tests::{NOW, email, push, sms};
@@ -110,7 +131,7 @@ mod tests {
     }
 
     fn body_of(message: &Message) -> Value {
-        serde_json::from_str(&body(message).to_string()).unwrap()
+        serde_json::to_value(Body::of(message)).unwrap()
     }
 
     #[test]
@@ -135,8 +156,8 @@ mod tests {
             assert_eq!(request.uri(), "http://127.0.0.1:1/messages?tenant=7");
             assert_eq!((field("content-type"), field("idempotency-key")), ("application/json", "17"));
             assert_eq!(field("published-timestamp"), at.as_millis().to_string());
-            let body = body(&sms()).to_string();
-            assert!(poster.key.signed(field("published-timestamp"), body.as_bytes(), field("signature"), at));
+            let body = serde_json::to_vec(&Body::of(&sms())).unwrap();
+            assert!(poster.key.signed(field("published-timestamp"), &body, field("signature"), at));
             assert!(!poster.key.signed(field("published-timestamp"), b"{}", field("signature"), at));
         }
     }
