@@ -60,7 +60,7 @@ impl Config {
                 "environment",
                 Word(&[("production", Environment::Production), ("sandbox", Environment::Sandbox)]),
                 Environment::Production,
-                "Where it runs. In the sandbox one-time codes are fixed and nothing is sent.",
+                "Where it runs. In the sandbox, while nobody carries them, one-time codes are fixed and nothing is sent.",
             ),
             server: t.section("server", Server::read, "The process."),
             listeners: several(t, "listener", Filled(Placed(Keys(Listener::read))), "[[listener]]: an address to listen on."),
