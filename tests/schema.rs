@@ -55,7 +55,7 @@ fn accepts_text(text: &str) -> bool {
 
 #[test]
 fn the_schema_accepts_what_is_shipped() {
-    for name in ["token-service", "introspection", "jwt", "several-issuers", "public-and-protected"] {
+    for name in ["token-service", "sending-codes", "introspection", "jwt", "several-issuers", "public-and-protected"] {
         assert!(accepts_file(&format!("config/examples/{name}.toml")), "{name}");
     }
     assert!(accepts_file("config/gateway.toml"));

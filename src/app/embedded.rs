@@ -8,11 +8,11 @@ use crate::app::StartError;
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::gateway::InProcess;
 use crate::model::{Clock, Entropy, PrincipalFacts};
-use crate::plan::{Environment, Plan};
+use crate::plan::Plan;
 use crate::store::cuts::Cuts;
 use crate::store::revocations::{Revocations, Unwitnessed};
 use crate::token_api;
-use crate::tokens::notifier::{NoNotifier, Notifier, SandboxNotifier};
+use crate::tokens::notifier::{NoNotifier, Notifier};
 use crate::tokens::{Settings, Surroundings, TokenService};
 use crate::verify::Unavailable;
 use crate::verify::in_process::EmbeddedTokens;
@@ -33,14 +33,11 @@ impl Embedded {
         revocations: &Revocations,
         clock: &Arc<dyn Clock>,
         entropy: &Arc<dyn Entropy>,
+        notifier: Arc<dyn Notifier>,
     ) -> Result<Option<Self>, StartError> {
         let Some(service) = &plan.token_service else { return Ok(None) };
-        let surroundings = Surroundings {
-            clock: Arc::clone(clock),
-            entropy: Arc::clone(entropy),
-            revocations: revocations.clone(),
-            notifier: notifier(plan.environment),
-        };
+        let surroundings =
+            Surroundings { clock: Arc::clone(clock), entropy: Arc::clone(entropy), revocations: revocations.clone(), notifier };
         let settings = Settings::from_plan(service, plan.environment);
         let opened = TokenService::open(&service.database, &settings, surroundings).await;
         let tokens = Arc::new(opened.map_err(|fault| StartError::TokenService(fault.to_string()))?);
@@ -63,14 +60,8 @@ impl Embedded {
 pub async fn open(plan: &Plan) -> Result<Option<Arc<TokenService>>, StartError> {
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock::start()), Arc::new(SystemEntropy));
     let nobody_listens = Revocations::new(Arc::new(Cuts::new(std::time::Duration::ZERO)), None, Arc::new(Unwitnessed));
-    Ok(Embedded::start(plan, &nobody_listens, &clock, &entropy).await?.map(|embedded| embedded.tokens))
-}
-
-fn notifier(environment: Environment) -> Arc<dyn Notifier> {
-    match environment {
-        Environment::Sandbox => Arc::new(SandboxNotifier),
-        Environment::Production => Arc::new(NoNotifier),
-    }
+    let nobody_asks = Arc::new(NoNotifier);
+    Ok(Embedded::start(plan, &nobody_listens, &clock, &entropy, nobody_asks).await?.map(|embedded| embedded.tokens))
 }
 
 /// Stands for the service where it is not started because nobody will ask.

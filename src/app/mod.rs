@@ -7,6 +7,7 @@ mod echo;
 mod embedded;
 mod files;
 mod machine;
+mod messages;
 mod observer;
 mod signals;
 
@@ -23,10 +24,12 @@ use tokio::runtime::{Builder, Runtime};
 use crate::admin::{self, Readiness, Shown};
 use crate::app::embedded::{Embedded, NotStarted};
 use crate::app::machine::{SystemClock, SystemEntropy};
+use crate::app::messages::Messages;
 use crate::app::observer::Counting;
 use crate::flow::Flow;
 use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::model::{Clock, Entropy};
+use crate::notify;
 use crate::plan::{IssuerKind, OnOutage, Plan, Servers};
 use crate::store::cuts::Cuts;
 use crate::store::revocations::Revocations;
@@ -59,6 +62,9 @@ pub enum StartError {
     /// The embedded token service cannot be opened.
     #[error("the token service cannot start: {0}")]
     TokenService(String),
+    /// The carriers of messages cannot be set up.
+    #[error(transparent)]
+    Notifier(#[from] notify::SetupError),
     /// Issuers cannot be set up.
     #[error(transparent)]
     Issuers(#[from] SetupError),
@@ -81,6 +87,7 @@ pub struct Gateway {
     verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
     tokens: Option<Arc<TokenService>>,
+    messages: Messages,
     /// Keeps a second gateway off the embedded service's database.
     _claim: Option<File>,
     /// Where it listens, with the real ports, and whether over TLS.
@@ -108,7 +115,8 @@ impl Gateway {
         let revocations = Revocations::new(Arc::clone(&cuts), None, Arc::new(Counting(Arc::clone(&metrics))));
 
         let claim = plan.token_service.as_ref().map(|service| claim(&service.database)).transpose()?;
-        let embedded = runtime.block_on(Embedded::start(&plan, &revocations, &clock, &entropy))?;
+        let messages = Messages::new(&plan, &clock, &entropy, &metrics, runtime.handle())?;
+        let embedded = runtime.block_on(Embedded::start(&plan, &revocations, &clock, &entropy, messages.notifier()))?;
         let verifier =
             Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
         let flow = Arc::new(Flow::new(Arc::clone(&verifier), revocations));
@@ -127,7 +135,7 @@ impl Gateway {
         let (service, tokens) = embedded.map(|embedded| (embedded.http, embedded.tokens)).unzip();
         let parts = Parts { plan, flow, clock: Arc::clone(&clock), entropy, service, metrics: Arc::clone(&metrics), echo };
         let workers = gateway::start(parts, &bound)?;
-        Ok(Self { runtime, workers, ready, clock, cuts, verifier, metrics, tokens, _claim: claim, addresses, admin })
+        Ok(Self { runtime, workers, ready, clock, cuts, verifier, metrics, tokens, messages, _claim: claim, addresses, admin })
     }
 
     /// Serves until the process is told to stop, then lets requests in flight end.
@@ -152,6 +160,7 @@ impl Gateway {
         {
             tracing::warn!(reason = denial.reason(), "sessions used in the last seconds may end early");
         }
+        self.runtime.block_on(self.messages.finish());
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(())
     }
@@ -179,6 +188,9 @@ fn claim(database: &Path) -> Result<File, StartError> {
 pub fn prove(plan: &Plan) -> Result<(), StartError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     gateway::prove(&plan.listeners)?;
+    if let Some(notifier) = plan.token_service.as_ref().and_then(|service| service.notifier.as_ref()) {
+        notify::prove(notifier)?;
+    }
     let (clock, cuts) = (Arc::new(SystemClock::start()), Arc::new(Cuts::new(Duration::ZERO)));
     Verifier::new(Setup {
         issuers: &plan.issuers,

@@ -19,10 +19,10 @@ pub use report::{Colour, Finding, Report, Severity};
 pub use schema::schema;
 pub(crate) use sections::{
     AccessRule, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers, Identity,
-    Introspection, Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Passage, Route, SecretReference, SessionApi,
-    Settings, TokenService, TokenType, Upstream,
+    Introspection, Issuer, Jwt, Listener, LogForm, Notifier, OAuthApi, OAuthPaths, Outage, Passage, Route, SecretReference,
+    SessionApi, Settings, Smtp, SmtpLogin, TokenService, TokenType, Upstream, Webhook,
 };
-pub use sections::{Environment, JwtAlgorithm};
+pub use sections::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
 pub(crate) use suggest::did_you_mean;
 pub(crate) use units::show_duration;
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Method, Uri};
 use ipnet::IpNet;
+use lettre::message::Mailbox;
 use serde_json::{Value as Json, json};
 
 use crate::config::node::{Kind, Node};
@@ -50,6 +51,14 @@ pub(crate) const SCOPE: Parsed<Scope> = Parsed {
     parse: |text| Scope::parse(text).map_err(|error| error.to_string()),
     show: |scope| scope.as_str().to_owned(),
 };
+
+/// The name or address of a server, without a port.
+pub(crate) const HOST: Parsed<String> =
+    Parsed { what: "a server such as \"mail.example\"", parse: parse_host, show: Clone::clone };
+
+/// A mailbox: an e-mail address, with a name before it or without.
+pub(crate) const MAILBOX: Parsed<Mailbox> =
+    Parsed { what: "a mailbox such as \"Example <no-reply@example.com>\"", parse: parse_mailbox, show: ToString::to_string };
 
 /// An absolute http or https URL without a user or a fragment.
 pub(crate) const URL: Url = Url(Parsed { what: "a URL", parse: parse_url, show: ToString::to_string });
@@ -118,6 +127,22 @@ fn parse_method(text: &str) -> Result<Method, String> {
 
 fn parse_header(text: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("`{text}` is not a header name"))
+}
+
+fn parse_host(text: &str) -> Result<String, String> {
+    let name = |text: &str| {
+        let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        text.len() <= 253 && text.split('.').all(label)
+    };
+    if name(text) || text.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is not a server such as \"mail.example\" or \"127.0.0.1\""))
+}
+
+fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
+    let text = parse_text(text)?;
+    text.parse().map_err(|_| format!("`{text}` is not a mailbox such as \"Example <no-reply@example.com>\""))
 }
 
 fn parse_url(text: &str) -> Result<Uri, String> {

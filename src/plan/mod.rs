@@ -5,6 +5,7 @@
 
 pub mod compile;
 mod issuer;
+mod notifier;
 mod passage;
 mod session_api;
 mod token_service;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::config::{Environment, JwtAlgorithm};
+pub use crate::config::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
 use crate::model::{NonEmpty, Secret, Style};
 use crate::rules::access::Access;
 use crate::rules::envelope::Envelope;
@@ -24,6 +25,7 @@ use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
+pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;
 pub use session_api::{Caller, ChallengeLimits, OperationTerms, SessionApi, SessionOperation};
 pub use token_service::{

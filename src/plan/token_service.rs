@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::IssuerId;
-use crate::plan::SessionApi;
+use crate::plan::{Notifier, SessionApi};
 
 /// The embedded token service.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct TokenService {
     pub hashing: Hashing,
     /// Consecutive failures after which an account is locked, and for how long (contract section 8).
     pub lock: LockSettings,
+    /// Who carries codes and questions; without one nothing is sent.
+    pub notifier: Option<Notifier>,
 }
 
 /// API A: its mounts and its lifetimes (contract section 1).

@@ -31,6 +31,7 @@ pub struct Metrics {
     /// How long introspections took, by issuer and outcome.
     pub introspection: HistogramVec,
     upstream: HistogramVec,
+    notifications: IntCounterVec,
     /// Remembered tokens, by table: `active`, `inactive`.
     pub cache_entries: IntGaugeVec,
     /// Open client connections.
@@ -92,6 +93,12 @@ impl Metrics {
                 &FAST,
             )?,
             upstream: histogram(&registry, "upstream_duration_seconds", "Time to the upstream's head.", &["upstream"], &FAST)?,
+            notifications: counter(
+                &registry,
+                "notifications_total",
+                "Messages to people, by kind and outcome.",
+                &["kind", "outcome"],
+            )?,
             cache_entries: gauges(&registry, "cache_entries", "Remembered tokens, by table.", &["table"])?,
             connections: gauge(&registry, "connections", "Open client connections.")?,
             cuts: gauge(&registry, "cuts", "Revocation cuts that are remembered.")?,
@@ -139,6 +146,11 @@ impl Metrics {
     /// Counts an upstream's answer.
     pub fn upstream_answered(&self, upstream: &str, took: Duration) {
         self.upstream.with_label_values(&[upstream]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a message to a person; both are words of closed lists.
+    pub fn notified(&self, kind: &'static str, outcome: &'static str) {
+        self.notifications.with_label_values(&[kind, outcome]).inc();
     }
 
     /// The page that Prometheus reads (text format 0.0.4).

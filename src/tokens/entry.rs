@@ -2,7 +2,6 @@
 //!
 //! The lock on failures speaks first, then the limit on tries; both know an address that is nobody's as well as any other.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Denial, Secret, Source, Timestamp};
@@ -14,6 +13,7 @@ use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{EmailAddress, Identifier};
 use crate::tokens::keyring::fingerprint;
 use crate::tokens::limits::Operation;
+use crate::tokens::notifier::{Content, Message};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Api, Authentication, EntryRule};
 use crate::tokens::store::{
@@ -160,9 +160,9 @@ impl TokenService {
             return Err(Denial::LimitReached(wait).into());
         }
         // The address as it is enrolled, not as it was typed: the two may differ where only the enrolled one is known to work.
-        if let Ok(address) = EmailAddress::parse(address) {
-            let notifier = Arc::clone(&self.surroundings.notifier);
-            self.in_background(async move { notifier.send_by_email(&address, &code).await });
+        if let Ok(to) = EmailAddress::parse(address) {
+            let content = Content::Email { to, code };
+            self.surroundings.notifier.send(Message { id: id.to_number().into(), account, expires, content });
         }
         Ok(Entered::SecondFactor(SecondFactor { token: token.text, expires }))
     }

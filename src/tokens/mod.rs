@@ -7,8 +7,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::model::{Clock, Denial, Entropy, IssuerId, Now};
 use crate::plan::{Environment, Hashing, LockSettings, TokenType};
 use crate::rules::lockout::LockRule;
@@ -66,7 +64,7 @@ pub use introspection::Hint;
 pub use keys::{KnownKey, PublishedKeys, RotationRefused};
 pub use log_in::{LogIn, LoggedIn};
 pub use new_password::{NewPassword, PasswordChanged};
-pub use push::CallbackKey;
+pub use push::CarrierKey;
 pub use sign_in::{IssuedCode, SignIn};
 pub use signing::{KeyState, PublicKey, SealedKeyFault, SigningSettings};
 pub use step_up::Purpose;
@@ -159,13 +157,8 @@ pub struct TokenService {
     activities: Activities,
     passwords: Passwords,
     signing: Option<Signing>,
-    /// Messages being sent.
-    sending: Arc<Semaphore>,
     surroundings: Surroundings,
 }
-
-/// Messages that may be on their way at once; what does not fit is not sent.
-const SENDING: usize = 64;
 
 impl TokenService {
     /// Starts on the SQLite database at `path`, with its key in the file of the same name and `.key` after it.
@@ -207,7 +200,6 @@ impl TokenService {
             store,
             keyring,
             signing,
-            sending: Arc::new(Semaphore::new(SENDING)),
             surroundings,
         })
     }

@@ -1,56 +1,78 @@
-//! Who carries one-time codes to people.
+//! Who carries one-time codes and questions to people.
 //!
-//! Imports `model` and the identifiers. Deliberately absent: any carrier for real; SMS, mail and push come as adapters.
+//! Imports `model`, `plan` (kinds of messages) and the identifiers. Deliberately absent: any carrier for real; those are
+//! `notify`'s.
 
 use std::fmt;
 
-use async_trait::async_trait;
-
-use crate::model::Secret;
+use crate::model::{Secret, Timestamp};
+use crate::plan::MessageKind;
 use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
 use crate::tokens::identifier::{EmailAddress, PhoneNumber};
 
-/// A message was not sent; the log line says why.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the message was not sent")]
-pub struct NotSent;
-
-/// A question to be shown on a device.
+/// A message to a person. A challenge has one, so both have the same name.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Push {
-    /// The challenge's number, which comes back with the answer.
+pub struct Message {
+    /// The challenge's number in decimal digits. It comes back with the answer to a question.
     pub id: Box<str>,
-    /// On which of the account's devices.
-    pub channel: Channel,
-    /// Whose device it is.
+    /// Whose challenge it is.
     pub account: AccountId,
+    /// Until when it can be answered. Later it is of no use to anybody.
+    pub expires: Timestamp,
+    /// What is to be said, and to whom.
+    pub content: Content,
 }
 
-/// Carries one-time codes and questions.
-#[async_trait]
+/// What is to be said, and to whom.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A code in a text message.
+    Sms {
+        /// The phone.
+        to: PhoneNumber,
+        /// Six digits.
+        code: Secret,
+        /// In which language, a BCP 47 tag.
+        language: Box<str>,
+    },
+    /// A code in a mail.
+    Email {
+        /// The address.
+        to: EmailAddress,
+        /// Six digits.
+        code: Secret,
+    },
+    /// A question on a device. What is answered comes back by itself.
+    Push {
+        /// On which of the account's devices.
+        channel: Channel,
+    },
+}
+
+impl Content {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Sms { .. } => MessageKind::Sms,
+            Self::Email { .. } => MessageKind::Email,
+            Self::Push { .. } => MessageKind::Push,
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind().word())
+    }
+}
+
+/// Carries messages.
 pub trait Notifier: Send + Sync + fmt::Debug {
-    /// Sends a code. `language` is a BCP 47 tag.
-    ///
-    /// # Errors
-    /// [`NotSent`].
-    async fn send(&self, to: &PhoneNumber, code: &Secret, language: &str) -> Result<(), NotSent>;
-
-    /// Sends a code to an e-mail address. A notifier that says nothing of it carries no e-mail.
-    ///
-    /// # Errors
-    /// [`NotSent`].
-    async fn send_by_email(&self, _to: &EmailAddress, _code: &Secret) -> Result<(), NotSent> {
-        Err(NotSent)
-    }
-
-    /// Shows a question on a device. What is answered comes back by itself.
-    ///
-    /// # Errors
-    /// [`NotSent`].
-    async fn push(&self, _question: &Push) -> Result<(), NotSent> {
-        Err(NotSent)
-    }
+    /// Takes a message over. Does not wait, for a carrier or for room, and does not say what becomes of it: an answer that
+    /// depended on either would tell whether there was anything to send, and so whether an account exists.
+    fn send(&self, message: Message);
 
     /// The code that is always used, because nothing is ever sent. Refused outside the sandbox.
     fn fixed_code(&self) -> Option<&'static str> {
@@ -62,32 +84,18 @@ pub trait Notifier: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SandboxNotifier;
 
-#[async_trait]
 impl Notifier for SandboxNotifier {
-    async fn send(&self, _: &PhoneNumber, _: &Secret, _: &str) -> Result<(), NotSent> {
-        Ok(())
-    }
-
-    async fn send_by_email(&self, _: &EmailAddress, _: &Secret) -> Result<(), NotSent> {
-        Ok(())
-    }
-
-    async fn push(&self, _: &Push) -> Result<(), NotSent> {
-        Ok(())
-    }
+    fn send(&self, _: Message) {}
 
     fn fixed_code(&self) -> Option<&'static str> {
         Some("123456")
     }
 }
 
-/// No carrier is configured: codes are made and never arrive.
+/// For a service that answers to nobody, as the commands that change accounts open one: it sends nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoNotifier;
 
-#[async_trait]
 impl Notifier for NoNotifier {
-    async fn send(&self, _: &PhoneNumber, _: &Secret, _: &str) -> Result<(), NotSent> {
-        Err(NotSent)
-    }
+    fn send(&self, _: Message) {}
 }

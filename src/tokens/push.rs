@@ -11,19 +11,19 @@ use crate::plan::ChallengeLimits;
 use crate::store::cuts::Reach;
 use crate::tokens::factor::Means;
 use crate::tokens::holder::Holder;
-use crate::tokens::notifier::Push;
+use crate::tokens::notifier::{Content, Message};
 use crate::tokens::refusal::{Conflict, Refusal};
 use crate::tokens::session::Authentication;
 use crate::tokens::step_up::Purpose;
 use crate::tokens::store::{Approval, ChallengeId, ChallengeRow, IfOpen, PushAnswer, PushVerdict};
 use crate::tokens::{TokenService, mint};
 
-/// The key under which carriers sign. `Debug` prints nothing of it.
-pub struct CallbackKey(hmac::Key);
+/// A key that is shared with a carrier: one signs with it, the other checks. `Debug` prints nothing of it.
+pub struct CarrierKey(hmac::Key);
 
-impl std::fmt::Debug for CallbackKey {
+impl std::fmt::Debug for CarrierKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("CallbackKey(…)")
+        f.write_str("CarrierKey(…)")
     }
 }
 
@@ -31,7 +31,7 @@ impl std::fmt::Debug for CallbackKey {
 /// sending a signed answer again within this time does nothing.
 const SIGNED_FOR: Duration = Duration::from_mins(5);
 
-impl CallbackKey {
+impl CarrierKey {
     /// From the secret shared with the carrier.
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
@@ -49,7 +49,7 @@ impl CallbackKey {
         apart <= SIGNED_FOR && hmac::verify(&self.0, &message, &signature).is_ok()
     }
 
-    /// The signature of a body, as a carrier makes it.
+    /// The signature of a body that is published at this time.
     #[must_use]
     pub fn sign(&self, published: Timestamp, body: &[u8]) -> String {
         let message = [published.as_millis().to_string().as_bytes(), b".", body].concat();
@@ -75,7 +75,7 @@ impl ChallengeId {
 impl TokenService {
     /// Whether a carrier has signed this, about now.
     #[must_use]
-    pub fn is_signed(&self, key: &CallbackKey, published: &str, body: &[u8], signature: &str) -> bool {
+    pub fn is_signed(&self, key: &CarrierKey, published: &str, body: &[u8], signature: &str) -> bool {
         key.signed(published, body, signature, self.now().wall)
     }
 
@@ -94,9 +94,11 @@ impl TokenService {
         let id = ChallengeId(mint::bytes(self.entropy()));
         let kind = purpose.kind(Means::Push);
         let question = self.challenge(id, limits, holder, channel);
+        let expires = question.expires;
         // One at a time is interval enough.
         self.open_challenge(ChallengeRow { kind, if_open: IfOpen::Keep, resend_interval: Duration::ZERO, ..question }).await?;
-        self.push(Push { id: id.to_number().into(), channel, account: holder.account });
+        let content = Content::Push { channel };
+        self.surroundings.notifier.send(Message { id: id.to_number().into(), account: holder.account, expires, content });
         Ok(id)
     }
 
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_good_for_its_body_its_time_and_its_key_only() {
-        let key = CallbackKey::new(&Secret::new("shared".into()));
+        let key = CarrierKey::new(&Secret::new("shared".into()));
         let signature = key.sign(NOW, b"{}");
         let published = NOW.as_millis().to_string();
         assert!(key.signed(&published, b"{}", &signature, NOW));
@@ -137,7 +139,7 @@ mod tests {
         assert!(!key.signed(&(NOW.as_millis() + 1).to_string(), b"{}", &signature, NOW));
         assert!(!key.signed("soon", b"{}", &signature, NOW));
         assert!(!key.signed(&published, b"{}", "", NOW));
-        assert!(!CallbackKey::new(&Secret::new("other".into())).signed(&published, b"{}", &signature, NOW));
+        assert!(!CarrierKey::new(&Secret::new("other".into())).signed(&published, b"{}", &signature, NOW));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::store::cuts::Reach;
 use crate::tokens::factor::{Channel, Means};
 use crate::tokens::holder::Holder;
 use crate::tokens::identifier::PhoneNumber;
+use crate::tokens::notifier::{Content, Message};
 use crate::tokens::refusal::{Conflict, Refusal};
 use crate::tokens::session::Authentication;
 use crate::tokens::store::{ChallengeId, ChallengeKind, ChallengeRow, CodeAnswer, CodeVerdict, IfOpen, Opening, Reachable};
@@ -51,8 +52,10 @@ impl TokenService {
             if_open: IfOpen::Replace,
             ..self.challenge(id, limits, holder, channel)
         };
+        let expires = challenge.expires;
         self.open_challenge(challenge).await?;
-        self.send(&phone, code, "en");
+        let content = Content::Sms { to: phone, code, language: "en".into() };
+        self.surroundings.notifier.send(Message { id: id.to_number().into(), account: holder.account, expires, content });
         Ok(())
     }
 

@@ -11,9 +11,8 @@ use crate::plan::Environment;
 use crate::store::cuts::{Cuts, Sequence, Watermark};
 use crate::tokens::account::{AccountId, AccountStatus, NewAccount};
 use crate::tokens::client::{ClientRight, NewClient};
-use crate::tokens::identifier::PhoneNumber;
 use crate::tokens::keyring::fingerprint;
-use crate::tokens::notifier::{NotSent, Notifier};
+use crate::tokens::notifier::{Content, Message, Notifier};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{CodeRule, VerificationRule};
 use crate::tokens::store::sqlite::{OpenFault, SCHEMA_VERSION, SqliteStore};
@@ -421,10 +420,10 @@ async fn more_passwords_at_once_than_may_wait_are_refused_and_cost_no_attempt() 
 #[derive(Debug)]
 struct Recording(tokio::sync::mpsc::UnboundedSender<(String, Secret, String)>);
 
-#[async_trait::async_trait]
 impl Notifier for Recording {
-    async fn send(&self, to: &PhoneNumber, code: &Secret, language: &str) -> Result<(), NotSent> {
-        self.0.send((to.as_str().to_owned(), code.clone(), language.to_owned())).map_err(|_| NotSent)
+    fn send(&self, message: Message) {
+        let Content::Sms { to, code, language } = message.content else { panic!("{message:?}") };
+        self.0.send((to.as_str().to_owned(), code, language.into())).unwrap();
     }
 }
 

@@ -2,15 +2,13 @@
 //!
 //! A number that belongs to nobody is treated alike in every answer, budget and lock; only the message is not sent.
 
-use std::sync::Arc;
-
 use crate::model::{Denial, Secret, Timestamp};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountStatus;
 use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::keyring::fingerprint;
-use crate::tokens::notifier::{NotSent, Push};
+use crate::tokens::notifier::{Content, Message};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::VerificationRule;
 use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, IfOpen, Opening};
@@ -60,8 +58,14 @@ impl TokenService {
             Opening::TooSoon(wait) | Opening::Exhausted(wait) => Err(Denial::LimitReached(wait).into()),
             // Void is what this kind of challenge makes of one that is open.
             Opening::Opened | Opening::AlreadyOpen => {
-                if account.is_some_and(|account| account.status == AccountStatus::Active) {
-                    self.send(phone, code, language);
+                if let Some(account) = account.filter(|account| account.status == AccountStatus::Active) {
+                    let content = Content::Sms { to: phone.clone(), code, language: language.into() };
+                    self.surroundings.notifier.send(Message {
+                        id: id.to_number().into(),
+                        account: account.id,
+                        expires,
+                        content,
+                    });
                 }
                 Ok(Verification { expires })
             }
@@ -101,31 +105,6 @@ impl TokenService {
             Some(fixed) => Secret::new(fixed.to_owned()),
             None => mint::one_time_code(self.entropy()),
         }
-    }
-
-    /// Sends without being waited for: how long a message takes, or whether it left, must not tell whose number it is.
-    pub(in crate::tokens) fn send(&self, phone: &PhoneNumber, code: Secret, language: &str) {
-        let (notifier, phone, language) = (Arc::clone(&self.surroundings.notifier), phone.clone(), language.to_owned());
-        self.in_background(async move { notifier.send(&phone, &code, &language).await });
-    }
-
-    /// The same for a question on a device.
-    pub(in crate::tokens) fn push(&self, question: Push) {
-        let notifier = Arc::clone(&self.surroundings.notifier);
-        self.in_background(async move { notifier.push(&question).await });
-    }
-
-    pub(in crate::tokens) fn in_background(&self, sending: impl Future<Output = Result<(), NotSent>> + Send + 'static) {
-        let Ok(place) = Arc::clone(&self.sending).try_acquire_owned() else {
-            tracing::warn!("too many messages are being sent; one was not");
-            return;
-        };
-        tokio::spawn(async move {
-            if sending.await.is_err() {
-                tracing::warn!("a message was not sent");
-            }
-            drop(place);
-        });
     }
 }
 

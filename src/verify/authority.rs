@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::fetch::NoAnswer;
 use crate::model::{Credential, CredentialShape, IssuerId, Now, PrincipalFacts};
 use crate::plan::Freshness;
 use crate::verify::flight::Flights;
@@ -78,6 +79,16 @@ impl Unavailable {
             Self::LeftAlone(_) => "left-alone",
             Self::Busy => "busy",
             Self::Lost => "lost",
+        }
+    }
+}
+
+impl From<NoAnswer> for Unavailable {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Unreachable => Self::Unreachable,
+            NoAnswer::TooSlow => Self::TooSlow,
+            NoAnswer::TooLarge => Self::TooLarge,
         }
     }
 }

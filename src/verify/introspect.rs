@@ -14,12 +14,12 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 
+use crate::fetch::{Bounds, Fetcher};
 use crate::model::{Clock, Now, PrincipalFacts, Secret};
 use crate::plan::{ClientAuthentication, Introspection};
 use crate::verify::answer::{FactsReader, Members, Unreadable};
 use crate::verify::authority::{Authority, Unavailable};
 use crate::verify::breaker::Breaker;
-use crate::verify::fetch::{Bounds, Fetcher};
 use crate::verify::setup::SetupError;
 
 /// An introspection endpoint.
@@ -73,7 +73,7 @@ impl Endpoint {
         self.breaker.admit(now.tick).map_err(Unavailable::LeftAlone)?;
         let answer = match self.fetcher.fetch(question).await {
             Ok((status, body)) => self.read(status, &body),
-            Err(reason) => Err(reason),
+            Err(none) => Err(none.into()),
         };
         match answer {
             Ok(_) => self.breaker.succeeded(),

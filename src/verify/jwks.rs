@@ -13,11 +13,11 @@ use http::header::ACCEPT;
 use http::{Request, Uri};
 use http_body_util::Full;
 
+use crate::fetch::{Bounds, Fetcher};
 use crate::model::{Clock, NonEmpty, Tick};
 use crate::plan::KeySource;
 use crate::verify::answer::Unreadable;
 use crate::verify::authority::Unavailable;
-use crate::verify::fetch::{Bounds, Fetcher};
 use crate::verify::keys::KeySet;
 use crate::verify::setup::SetupError;
 

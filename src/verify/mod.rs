@@ -1,6 +1,6 @@
 //! From a credential to a principal: introspection (RFC 7662), JWTs by JWKS, and the cache that both share.
 //!
-//! Imports `model`, `rules` (what a route accepts), `store` (cuts), `plan` (issuers). The whole way is in this file, top to
+//! Imports `model`, `fetch`, `rules` (what a route accepts), `store` (cuts), `plan` (issuers). The whole way is in this file, top to
 //! bottom. Deliberately absent: policy. What a route asks of a principal is decided anew on every request, in `rules::access`.
 
 pub mod in_process;
@@ -12,7 +12,6 @@ mod authority;
 mod breaker;
 mod budget;
 mod cache;
-mod fetch;
 mod flight;
 mod inquire;
 mod introspect;
@@ -31,7 +30,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 pub use authority::Unavailable;
-pub use fetch::TrustError;
 pub use inquire::TokenMark;
 
 use crate::model::{Clock, Credential, Denial, IssuerId, Now, Principal, PrincipalFacts, Secret, Source, TokenKind};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fetch::TrustError;
 use crate::model::{Clock, Entropy};
 use crate::plan::{CacheLimits, Freshness, Introspection, Issuer, IssuerKind, Jwt, OnOutage, Route};
 use crate::rules::access::Access;
@@ -16,7 +17,6 @@ use crate::verify::answer::FactsReader;
 use crate::verify::authority::{Ageing, Authority, KnownIssuer, Takes, Terms};
 use crate::verify::budget::MissBudget;
 use crate::verify::cache::{KeyedHash, TokenCache};
-use crate::verify::fetch::TrustError;
 use crate::verify::flight::Flights;
 use crate::verify::in_process::{EmbeddedTokens, InProcess};
 use crate::verify::introspect::Endpoint;

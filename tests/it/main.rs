@@ -14,6 +14,7 @@ mod http2;
 mod issuers;
 mod lifecycle;
 mod mutations;
+mod notifications;
 mod outage;
 mod passages;
 mod regressions;

@@ -5,6 +5,7 @@
 mod back_office_api;
 mod gateway;
 mod issuer;
+mod notifier;
 mod role;
 mod route;
 mod session_api;
@@ -17,6 +18,8 @@ pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference};
+pub use notifier::{MessageKind, SmtpTls};
+pub(crate) use notifier::{Notifier, Smtp, SmtpLogin, Webhook};
 pub(crate) use role::Passage;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use session_api::SessionApi;
@@ -58,7 +61,7 @@ impl Config {
                 "environment",
                 Word(&[("production", Environment::Production), ("sandbox", Environment::Sandbox)]),
                 Environment::Production,
-                "Where it runs. In the sandbox one-time codes are fixed and nothing is sent.",
+                "Where it runs. In the sandbox, while nobody carries them, one-time codes are fixed and nothing is sent.",
             ),
             server: t.section("server", Server::read, "The process."),
             listeners: several(t, "listener", Filled(Placed(Keys(Listener::read))), "[[listener]]: an address to listen on."),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::At;
 use crate::config::notation::{Bytes, Keys, Lasting, Whole};
-use crate::config::sections::{BackOfficeApi, SessionApi, SigningKeys};
+use crate::config::sections::{BackOfficeApi, Notifier, SessionApi, SigningKeys};
 use crate::config::table::Table;
 use crate::config::units::{GIB, MIB, days, hours, minutes, seconds};
 use crate::config::values::{BASE_URL, FILE, PATH};
@@ -21,6 +21,7 @@ pub(crate) struct TokenService {
     pub(crate) session: Option<At<SessionApi>>,
     pub(crate) back_office: Option<At<BackOfficeApi>>,
     pub(crate) keys: SigningKeys,
+    pub(crate) notifier: Option<At<Notifier>>,
 }
 
 impl TokenService {
@@ -42,6 +43,11 @@ impl TokenService {
                 "The back office API; it is not mounted when left out.",
             ),
             keys: t.section("keys", SigningKeys::read, "The keys that tokens are signed with."),
+            notifier: t.optional(
+                "notifier",
+                Keys(Notifier::read),
+                "Who carries one-time codes and questions to people. Left out in the sandbox, nothing is sent and codes are fixed.",
+            ),
         }
     }
 }

@@ -125,9 +125,13 @@ fn boxed(text: Option<&At<String>>) -> Option<Box<str>> {
     text.map(|text| text.value.as_str().into())
 }
 
-fn warn_of_plain_http(url: &At<Uri>, what: &str, report: &mut Report) {
-    let host = bare_host(&url.value).unwrap_or_default();
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+/// Whether a host is this machine by its name or address.
+pub(super) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+pub(super) fn warn_of_plain_http(url: &At<Uri>, what: &str, report: &mut Report) {
+    let loopback = is_loopback(bare_host(&url.value).unwrap_or_default());
     if url.value.scheme_str() == Some("http") && !loopback {
         let finding = Finding::warning(url.place, "this URL is not HTTPS");
         report.add(finding.label(format!("{what} cross the network in the clear")));

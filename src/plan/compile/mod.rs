@@ -9,6 +9,7 @@ mod dress;
 mod issuers;
 mod lag;
 mod mounts;
+mod notifier;
 mod passages;
 mod process;
 mod routes;

@@ -35,18 +35,7 @@ struct Mount<'a> {
 impl Workshop<'_> {
     pub(super) fn token_service(&mut self, service: &At<config::TokenService>) -> Option<TokenService> {
         let public_url = self.public_url(service);
-        if self.config.environment.value == Environment::Production {
-            let places =
-                [service.value.oauth.as_ref().map(|api| api.place), service.value.session.as_ref().map(|api| api.place)];
-            for place in places.into_iter().flatten() {
-                let finding = Finding::error(place, "one-time codes cannot be sent outside the sandbox yet");
-                self.report.add(finding.help("set environment = \"sandbox\" to try this API out"));
-            }
-        }
-        if let (Some(api), Environment::Production) = (&service.value.back_office, self.config.environment.value) {
-            let finding = Finding::warning(api.place, "one-time codes cannot be sent outside the sandbox yet");
-            self.report.add(finding.label("accounts with a second factor by e-mail cannot sign in here"));
-        }
+        let notifier = self.notifier(&service.value);
         let session = service.value.session.as_ref().map(|api| self.session_api(&api.value));
         let service = &service.value;
         let memory = service.hashing.memory.value / 1024;
@@ -66,6 +55,7 @@ impl Workshop<'_> {
                 queue: service.hashing.queue.value,
             },
             lock: LockSettings { attempts: service.lock.attempts.value, duration: service.lock.duration.value },
+            notifier,
         })
     }
 

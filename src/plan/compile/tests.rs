@@ -6,7 +6,8 @@ use http::Method;
 use super::*;
 use crate::model::{ClaimValue, Ends, IssuerId, NonEmpty, Style, TokenKind};
 use crate::plan::{
-    ClientAuthentication, IssuerKind, JwtAlgorithm, KeySource, OnOutage, Servers, Target, TokenType, UpstreamServer,
+    ClientAuthentication, IssuerKind, JwtAlgorithm, KeySource, MessageKind, OnOutage, Servers, SmtpTls, Target, TokenType,
+    UpstreamServer,
 };
 use crate::rules::access::Access;
 use crate::rules::cors::Origins;
@@ -264,6 +265,57 @@ fn the_lives_of_the_oauth_api_reach_their_places() {
     assert_eq!((hashing.memory_kib, hashing.passes, hashing.parallel, hashing.queue), (64 * 1024, 3, 4, 5));
     assert_eq!((service.lock.attempts, service.lock.duration), (6, minutes(7)));
     assert_eq!(&*route_of(&plan, "/t", &Method::POST).name, "oauth.token");
+}
+
+/// A plan in production with this behind the token service's own keys.
+fn plan_of_service(service: &str) -> Plan {
+    let text = format!(
+        "[[listener]]\naddress = \"127.0.0.1:8080\"\n[token_service]\npublic_url = \"https://api.example\"\n{service}\n\
+         [upstream.u]\nbuiltin = \"echo\"\n[[route]]\npath = \"/x\"\nupstream = \"u\"\naccess = \"public\""
+    );
+    plan_of(&text)
+}
+
+#[test]
+fn what_is_said_of_carriers_reaches_its_place() {
+    let plan = plan_of_service(
+        r#"
+        [token_service.oauth]
+        [token_service.notifier]
+        attempts = 3
+        webhook = { url = "https://messages.internal/m", secret = { env = "PORTCULLIS_ADMIN_TOKEN" }, carries = ["sms", "push"], deadline = "4s" }
+        [token_service.notifier.smtp]
+        server = "mail.example"
+        from = "Example <no-reply@example.com>"
+        login = { username = "gateway", password = { env = "PORTCULLIS_ADMIN_TOKEN" } }
+        subject = "Code"
+        deadline = "5s"
+        ca_file = "ca.pem""#,
+    );
+    let notifier = plan.token_service.as_ref().unwrap().notifier.as_ref().unwrap();
+    let (webhook, smtp) = (notifier.webhook.as_ref().unwrap(), notifier.smtp.as_ref().unwrap());
+    assert_eq!((notifier.attempts, webhook.deadline, smtp.deadline), (3, seconds(4), seconds(5)));
+    assert_eq!(webhook.url, "https://messages.internal/m");
+    assert_eq!(webhook.carries.as_slice(), [MessageKind::Sms, MessageKind::Push]);
+    assert_eq!((&*smtp.server, smtp.port, smtp.tls), ("mail.example", 465, SmtpTls::Implicit));
+    assert_eq!((smtp.from.to_string().as_str(), &*smtp.subject), ("Example <no-reply@example.com>", "Code"));
+    assert_eq!(&*smtp.login.as_ref().unwrap().0, "gateway");
+    assert!(smtp.ca_file.as_ref().unwrap().ends_with("ca.pem"));
+}
+
+#[test]
+fn the_port_of_a_mail_server_follows_from_its_encryption_unless_it_is_said() {
+    for (keys, port) in [
+        ("server = \"mail.example\"\ntls = \"starttls\"", 587),
+        ("server = \"127.0.0.1\"\ntls = \"none\"", 25),
+        ("server = \"mail.example\"\nport = 2525", 2525),
+    ] {
+        let plan = plan_of_service(&format!(
+            "[token_service.back_office]\n[token_service.notifier.smtp]\nfrom = \"no-reply@example.com\"\n{keys}"
+        ));
+        let notifier = plan.token_service.as_ref().unwrap().notifier.as_ref().unwrap();
+        assert_eq!(notifier.smtp.as_ref().unwrap().port, port, "{keys}");
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::token_api::session::body::{CODE_LENGTH, Inspection, identity_to_act_a
 use crate::token_api::session::words::{IdentityIdBody, InSession, TokenBody, done, success};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::SessionRule;
-use crate::tokens::{Approval, CallbackKey, ChallengeId, Holder, LogIn, LoggedIn, NewPassword, Purpose, TokenService};
+use crate::tokens::{Approval, CarrierKey, ChallengeId, Holder, LogIn, LoggedIn, NewPassword, Purpose, TokenService};
 
 /// API B over a token service.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct SessionSkin {
     api: SessionApi,
     rule: SessionRule,
     logins: WindowRule,
-    callback: Option<CallbackKey>,
+    callback: Option<CarrierKey>,
 }
 
 type Skin = State<Arc<SessionSkin>>;
@@ -48,7 +48,7 @@ type Answer = Result<Response, InSession>;
 /// The operations below the prefix, and what answers for everything else there.
 pub(crate) fn mounts(service: Arc<TokenService>, api: &SessionApi) -> Vec<(String, MethodRouter)> {
     let rule = SessionRule::session(api);
-    let callback = api.callback_secret.as_ref().map(CallbackKey::new);
+    let callback = api.callback_secret.as_ref().map(CarrierKey::new);
     let minute = Duration::from_mins(1);
     let logins = WindowRule::new(api.logins_per_source, minute, minute);
     let skin = Arc::new(SessionSkin { service, api: api.clone(), rule, logins, callback });

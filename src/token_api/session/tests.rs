@@ -10,7 +10,7 @@ use crate::model::{Secret, TokenKind};
 use crate::plan;
 use crate::store::cuts::{Fingerprint, Watermark};
 use crate::token_api::tests::{Answer, Api};
-use crate::tokens::CallbackKey;
+use crate::tokens::CarrierKey;
 use crate::tokens::account::AccountStatus;
 use crate::tokens::client::ClientRight;
 use crate::tokens::factor::Channel;
@@ -121,7 +121,7 @@ impl Program {
         let request = Request::post("/multi/callbacks/push")
             .header("content-type", "application/json")
             .header("published-timestamp", at.as_millis())
-            .header("signature", CallbackKey::new(&secret(key)).sign(at, signed.as_bytes()));
+            .header("signature", CarrierKey::new(&secret(key)).sign(at, signed.as_bytes()));
         self.api.send(request.body(Bytes::from(body.to_owned())).unwrap()).await
     }
 }

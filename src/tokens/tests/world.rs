@@ -140,6 +140,7 @@ pub(crate) fn settings() -> plan::TokenService {
         }),
         back_office: None,
         keys_published_for: Duration::from_mins(10),
+        notifier: None,
         hashing: Hashing { memory_kib: 64, passes: 1, parallel: 2, queue: 128 },
         lock: LockSettings { attempts: 5, duration: Duration::from_mins(30) },
     }

@@ -1,9 +1,10 @@
 //! A gateway running a configuration of the test's own.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::support::process::{Finished, Process, SECRET};
+use crate::support::process::{Finished, Process, SECRET, run};
 use crate::support::{Request, Response, Scratch, until};
 
 /// A running gateway; killed when dropped.
@@ -14,7 +15,7 @@ pub(crate) struct Gateway {
     /// Where health and metrics are.
     pub(crate) admin: SocketAddr,
     process: Process,
-    _dir: Scratch,
+    dir: Scratch,
 }
 
 impl Gateway {
@@ -33,6 +34,12 @@ impl Gateway {
         Self::start_in(dir, config, "tls = { certificates = \"chain.pem\", key = \"key.pem\" }\n")
     }
 
+    /// The same, in a directory that holds files which the configuration names.
+    #[track_caller]
+    pub(crate) fn start_beside(dir: Scratch, config: &str) -> Self {
+        Self::start_in(dir, config, "")
+    }
+
     #[track_caller]
     fn start_in(dir: Scratch, config: &str, keys: &str) -> Self {
         let listener = format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{keys}");
@@ -41,7 +48,17 @@ impl Gateway {
         let mut process = Process::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
         let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
         await_readiness(admin);
-        Self { address, admin, process, _dir: dir }
+        Self { address, admin, process, dir }
+    }
+
+    /// Runs a command of the binary on its configuration; what it says.
+    #[track_caller]
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
+        let file = self.dir.path().join("gateway.toml");
+        let config = ["--config".as_ref(), file.as_os_str()];
+        let finished = run(arguments.iter().map(OsStr::new).chain(config));
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+        finished.output
     }
 
     /// Sends a request on a connection of its own.

@@ -3,6 +3,7 @@
 mod client;
 mod gateway;
 mod jwt;
+mod mail;
 mod process;
 mod quickstart;
 mod scratch;
@@ -12,7 +13,8 @@ mod upstream;
 pub(crate) use client::{Client, Request, Response, Silence};
 pub(crate) use gateway::{Gateway, issuer, upstream};
 pub(crate) use jwt::SigningKey;
-pub(crate) use process::run;
+pub(crate) use mail::{Encryption, MailServer};
+pub(crate) use process::{SECRET, TOKEN, run};
 pub(crate) use quickstart::{Quickstart, Tokens};
 pub(crate) use scratch::Scratch;
 pub(crate) use token_service::TokenService;

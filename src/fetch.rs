@@ -1,7 +1,8 @@
-//! One HTTP(S) exchange with an authority: pooled connections, one deadline over all of it, a bounded answer.
+//! One HTTP(S) exchange with a server of ours: pooled connections, one deadline over all of it, a bounded answer.
 //!
-//! Imports nothing of ours but the neighbours' errors. Redirects are not followed and no proxy is used: the address is the
-//! configured one. Deliberately absent: what the answer means.
+//! Imports nothing of ours. It stands below both `verify`, which asks about tokens, and `notify`, which hands messages over, so
+//! that there is one HTTP client. Redirects are not followed and no proxy is used: the address is the configured one.
+//! Deliberately absent: what the answer means.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +20,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::verify::authority::Unavailable;
-
 /// A client for one address.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
@@ -37,6 +36,20 @@ pub(crate) struct Bounds {
     pub(crate) answer: usize,
     /// Idle connections kept.
     pub(crate) idle: usize,
+}
+
+/// There is no answer, or none that was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// No connection, or one that broke.
+    #[error("it cannot be reached")]
+    Unreachable,
+    /// The whole answer was not there within the deadline.
+    #[error("it took longer than its deadline")]
+    TooSlow,
+    /// An answer that is larger than is read.
+    #[error("its answer is larger than is read")]
+    TooLarge,
 }
 
 /// The certificates to trust cannot be had.
@@ -78,21 +91,20 @@ impl Fetcher {
     }
 
     /// Sends a request that is safe to repeat, and reads the whole answer.
-    pub(crate) async fn fetch(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Unavailable> {
+    pub(crate) async fn fetch(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), NoAnswer> {
         let exchange = async {
             let answer = self.send(request).await?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), self.bounds.answer).collect().await;
-            let body =
-                body.map_err(|error| if error.is::<LengthLimitError>() { Unavailable::TooLarge } else { lost(&*error) })?;
+            let body = body.map_err(|error| if error.is::<LengthLimitError>() { NoAnswer::TooLarge } else { lost(&*error) })?;
             Ok((status, body.to_bytes()))
         };
-        tokio::time::timeout(self.bounds.deadline, exchange).await.unwrap_or(Err(Unavailable::TooSlow))
+        tokio::time::timeout(self.bounds.deadline, exchange).await.unwrap_or(Err(NoAnswer::TooSlow))
     }
 
     /// A server may close an idle connection in the very moment in which it is used again; that says nothing about the server,
     /// so there is one more try. If it refused the connection there is none.
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unavailable> {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, NoAnswer> {
         let again = request.clone();
         match self.client.request(request).await {
             Ok(answer) => return Ok(answer),
@@ -103,15 +115,15 @@ impl Fetcher {
     }
 }
 
-fn lost(error: &dyn std::error::Error) -> Unavailable {
+fn lost(error: &dyn std::error::Error) -> NoAnswer {
     let mut causes = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
         causes.push(cause.to_string());
         source = cause.source();
     }
-    tracing::debug!(error = causes.join(": "), "an exchange with an authority failed");
-    Unavailable::Unreachable
+    tracing::debug!(error = causes.join(": "), "an exchange failed");
+    NoAnswer::Unreachable
 }
 
 fn tls_config(url: &Uri, ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
@@ -126,13 +138,25 @@ fn tls_config(url: &Uri, ca_file: Option<&Path>) -> Result<ClientConfig, TrustEr
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, TrustError> {
-    let failed = |reason: String| TrustError::File { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| TrustError::File { path: path.to_owned(), reason: error.to_string() })?;
     }
-    if roots.is_empty() { Err(failed("there is none in it".to_owned())) } else { Ok(roots) }
+    Ok(roots)
+}
+
+/// The certificates in a PEM file; at least one.
+///
+/// # Errors
+/// [`TrustError::File`].
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let failed = |reason: String| TrustError::File { path: path.to_owned(), reason };
+    let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match all {
+        Ok(all) if all.is_empty() => Err(failed("there is none in it".to_owned())),
+        Ok(all) => Ok(all),
+        Err(error) => Err(failed(error.to_string())),
+    }
 }
 
 /// How long an unused connection is kept.
