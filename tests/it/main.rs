@@ -17,5 +17,7 @@ mod mutations;
 mod outage;
 mod regressions;
 mod revocation;
+mod seed_back_office;
 mod seed_oauth;
+mod seed_session;
 mod smuggling;
