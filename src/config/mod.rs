@@ -18,9 +18,9 @@ pub(crate) use node::{At, Place};
 pub use report::{Colour, Finding, Report, Severity};
 pub use schema::schema;
 pub(crate) use sections::{
-    AccessRule, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers, Identity,
-    Introspection, Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Route, SecretReference, SessionApi, Settings,
-    TokenService, TokenType, Upstream,
+    AccessRule, AuthTokenUse, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers,
+    Identity, Introspection, Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Route, SecretReference, SessionApi,
+    Settings, TokenService, TokenType, Upstream,
 };
 pub use sections::{Ends, Environment, JwtAlgorithm};
 pub(crate) use suggest::did_you_mean;

@@ -62,7 +62,7 @@ pub use entry::{Entered, Entry, SecondFactor};
 pub use grants::TokenPair;
 pub use holder::Holder;
 pub use keys::{KnownKey, PublishedKeys, RotationRefused};
-pub use log_in::{LogIn, LoggedIn};
+pub use log_in::{LogIn, LogInLimits, LogInRefused, LoggedIn};
 pub use new_password::{NewPassword, PasswordChanged};
 pub use push::CallbackKey;
 pub use sign_in::{IssuedCode, SignIn};

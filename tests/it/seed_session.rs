@@ -38,6 +38,18 @@ impl Program {
         Self { quick: Quickstart::start() }
     }
 
+    /// The quick start with keys of the session API's section changed: each line takes the place of the one for its key.
+    #[track_caller]
+    fn with(lines: &[&str]) -> Self {
+        let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+        let change = |config: String| {
+            let kept = config.lines().filter(|line| lines.iter().all(|new| key(new) != key(line)));
+            let kept = kept.collect::<Vec<_>>().join("\n");
+            kept.replace("[token_service.session]", &format!("[token_service.session]\n{}", lines.join("\n")))
+        };
+        Self { quick: Quickstart::start().reconfigured(change) }
+    }
+
     /// A request with the API key.
     fn request(&self, method: &str, path: &str, body: &str) -> Request {
         let request = keyless(method, path, body);
@@ -746,4 +758,78 @@ fn a_preflight_below_the_mount_asks_for_no_key() {
         assert_dressed(&answer, path);
         assert!(!answer.only("request-ref").is_empty());
     }
+}
+
+/// Too many logins: until when, and which of the two limits it is.
+#[track_caller]
+fn assert_too_many(response: &Response, limit: &str, longest: u64) {
+    assert_refused(response, 429, "LIMIT_REACHED", limit);
+    assert_eq!(response.only("x-ratelimit-limit"), limit);
+    assert_eq!(response.only("x-ratelimit-reset"), response.only("Retry-After"));
+    assert!((1..=longest).contains(&seconds_to_wait(response)), "{response:#?}");
+}
+
+#[test]
+fn an_account_and_an_address_of_nobody_have_so_many_logins_in_an_hour() {
+    let program = Program::with(&["logins = 6"]);
+    let email = program.quick.value("ACCOUNT_EMAIL");
+    for address in [email, "nobody@example.com"] {
+        for _ in 0..3 {
+            assert_eq!(program.log_in_wrongly(address).status, 403);
+        }
+    }
+    for _ in 0..3 {
+        program.token();
+    }
+    for _ in 0..2 {
+        let refused = program.log_in_with(email, program.quick.value("ACCOUNT_PASSWORD"));
+        assert_too_many(&refused, "6, 10000;w=60, 6;w=3600", 3600);
+    }
+    for status in [403, 403, 423, 423] {
+        assert_eq!(program.log_in_wrongly("nobody@example.com").status, status, "the lock speaks first");
+    }
+    assert_eq!(program.log_in_wrongly("somebody@example.com").status, 403, "another one");
+    assert_eq!(program.quick.sign_in(&program.quick.sign_in_body()).status, 200, "another API");
+}
+
+#[test]
+fn an_address_of_nobody_reaches_the_limit_of_an_hour_like_an_account() {
+    let program = Program::with(&["logins = 2"]);
+    let told = [program.quick.value("ACCOUNT_EMAIL"), "nobody@example.com"].map(|email| {
+        let told = (0..4).map(|_| program.log_in_wrongly(email));
+        told.map(|response| (response.status, response.body)).collect::<Vec<_>>()
+    });
+    assert_eq!(told[0].iter().map(|(status, _)| *status).collect::<Vec<_>>(), [403, 403, 429, 429]);
+    assert_eq!(told[0], told[1]);
+}
+
+#[test]
+fn a_source_with_too_many_logins_pauses_whomever_it_names() {
+    let program = Program::with(&["logins_per_source = 2"]);
+    assert_eq!(program.log_in_wrongly("nobody@example.com").status, 403);
+    program.token();
+    assert_too_many(&program.log_in_wrongly("somebody@example.com"), "2, 2;w=60, 1000;w=3600", 60);
+    let refused = program.log_in_with(program.quick.value("ACCOUNT_EMAIL"), program.quick.value("ACCOUNT_PASSWORD"));
+    assert_too_many(&refused, "2, 2;w=60, 1000;w=3600", 60);
+}
+
+#[test]
+fn an_auth_token_can_be_for_the_exchange_only() {
+    let program = Program::with(&["auth_token = \"exchange_only\""]);
+    let auth = program.token();
+    let access = program.access(&auth);
+    let of_any_kind = ["/identities", "/logout"];
+    for operation in FOR_USERS.into_iter().filter(|(_, path, _)| !of_any_kind.contains(path)) {
+        assert_refused(&program.call(operation, &auth), 403, "CREDENTIAL_KIND", operation.1);
+        let response = program.call(operation, &access);
+        assert!(matches!(response.status, 200 | 204 | 409), "{operation:?}: {response:#?}");
+    }
+    for path in ["/api/x", "/api/sensitive"] {
+        let refused = program.quick.get_as(&auth, path);
+        assert_eq!(refused.status, 403, "{path}: {refused:#?}");
+        assert_dressed(&refused, path);
+    }
+    assert!(program.passes(&access));
+    assert_done(&program.ask("/logout", &auth));
+    assert!(!program.passes(&access));
 }

@@ -22,14 +22,15 @@ use axum::routing::{MethodRouter, any, get, post};
 use serde::Serialize;
 
 use crate::model::{Denial, Secret, Source, Timestamp};
-use crate::plan::{Caller, SessionApi, SessionOperation};
-use crate::rules::window::WindowRule;
+use crate::plan::{Caller, OperationTerms, SessionApi, SessionOperation};
 use crate::token_api::reading::{self, Object};
 use crate::token_api::session::body::{CODE_LENGTH, Inspection, identity_to_act_as};
-use crate::token_api::session::words::{IdentityIdBody, InSession, TokenBody, done, success};
+use crate::token_api::session::words::{IdentityIdBody, InSession, Limits, TokenBody, done, success};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::SessionRule;
-use crate::tokens::{Approval, CallbackKey, ChallengeId, Holder, LogIn, LoggedIn, NewPassword, Purpose, TokenService};
+use crate::tokens::{
+    Approval, CallbackKey, ChallengeId, Holder, LogIn, LogInLimits, LogInRefused, LoggedIn, NewPassword, Purpose, TokenService,
+};
 
 /// API B over a token service.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(crate) struct SessionSkin {
     service: Arc<TokenService>,
     api: SessionApi,
     rule: SessionRule,
-    logins: WindowRule,
+    logins: LogInLimits,
     callback: Option<CallbackKey>,
 }
 
@@ -48,40 +49,37 @@ type Answer = Result<Response, InSession>;
 pub(crate) fn mounts(service: Arc<TokenService>, api: &SessionApi) -> Vec<(String, MethodRouter)> {
     let rule = SessionRule::session(api);
     let callback = api.callback_secret.as_ref().map(CallbackKey::new);
-    let minute = Duration::from_mins(1);
-    let logins = WindowRule::new(api.logins_per_source, minute, minute);
-    let skin = Arc::new(SessionSkin { service, api: api.clone(), rule, logins, callback });
+    let skin = Arc::new(SessionSkin { service, api: api.clone(), rule, logins: LogInLimits::session(api), callback });
     let operations = SessionOperation::ALL.into_iter().map(|operation| {
-        let path = format!("{}{}", api.prefix, operation.terms().path);
-        (path, handler(operation).with_state(Arc::clone(&skin)))
+        let OperationTerms { path, method, .. } = operation.terms(api.auth_token);
+        (format!("{}{path}", api.prefix), handler(operation, method).with_state(Arc::clone(&skin)))
     });
     let elsewhere = ["", "/", "/{*elsewhere}"].map(|rest| (format!("{}{rest}", api.prefix), any(nowhere)));
     operations.chain(elsewhere).collect()
 }
 
-fn handler(operation: SessionOperation) -> MethodRouter<Arc<SessionSkin>> {
+fn handler(operation: SessionOperation, method: Method) -> MethodRouter<Arc<SessionSkin>> {
     match operation {
-        SessionOperation::LogIn => take(operation, log_in),
-        SessionOperation::Identities => take(operation, identities),
-        SessionOperation::AccessToken => take(operation, access_token),
-        SessionOperation::BeginCode => take(operation, begin_code),
-        SessionOperation::VerifyCode => take(operation, verify_code),
-        SessionOperation::BeginPush => take(operation, begin_push),
-        SessionOperation::LogOut => take(operation, log_out),
-        SessionOperation::UpdatePassword => take(operation, update_password),
-        SessionOperation::EnrolCode => take(operation, enrol_code),
-        SessionOperation::ConfirmCode => take(operation, confirm_code),
-        SessionOperation::EnrolPush => take(operation, enrol_push),
-        SessionOperation::PushAnswered => take(operation, push_answered),
+        SessionOperation::LogIn => take(method, log_in),
+        SessionOperation::Identities => take(method, identities),
+        SessionOperation::AccessToken => take(method, access_token),
+        SessionOperation::BeginCode => take(method, begin_code),
+        SessionOperation::VerifyCode => take(method, verify_code),
+        SessionOperation::BeginPush => take(method, begin_push),
+        SessionOperation::LogOut => take(method, log_out),
+        SessionOperation::UpdatePassword => take(method, update_password),
+        SessionOperation::EnrolCode => take(method, enrol_code),
+        SessionOperation::ConfirmCode => take(method, confirm_code),
+        SessionOperation::EnrolPush => take(method, enrol_push),
+        SessionOperation::PushAnswered => take(method, push_answered),
     }
 }
 
-fn take<H, T>(operation: SessionOperation, handler: H) -> MethodRouter<Arc<SessionSkin>>
+fn take<H, T>(method: Method, handler: H) -> MethodRouter<Arc<SessionSkin>>
 where
     H: Handler<T, Arc<SessionSkin>>,
     T: 'static,
 {
-    let method = operation.terms().method;
     let router = if method == Method::GET { get(handler) } else { post(handler) };
     router.fallback(move || async move { InSession::from(Denial::MethodNotAllowed([method].into())) })
 }
@@ -101,7 +99,7 @@ impl SessionSkin {
     async fn caller(&self, operation: SessionOperation, headers: &HeaderMap) -> Result<(Box<str>, Holder), Refusal> {
         let program = self.program(headers).await?;
         let token = bearer(headers).ok_or(Denial::CredentialMissing)?;
-        let kinds = match operation.terms().caller {
+        let kinds = match operation.terms(self.api.auth_token).caller {
             Caller::Anybody => &[],
             Caller::Holder(kinds) | Caller::HolderAsked(kinds) => kinds,
         };
@@ -122,8 +120,9 @@ async fn log_in(State(skin): Skin, from: Option<Extension<Source>>, request: Req
     match skin.service.log_in(&skin.rule, &skin.logins, request).await {
         Ok(LoggedIn::Open(opened)) => Ok(success(&TokenBody::of(&opened, Some("AUTH")))),
         Ok(LoggedIn::PasswordExpired(token)) => Err(InSession::PasswordExpired(token)),
-        Err(Refusal::Denied(Denial::LimitReached(wait))) => Err(InSession::TooMany(wait, skin.api.logins_per_source)),
-        Err(refusal) => Err(refusal.into()),
+        Err(LogInRefused::SourceLimit(wait)) => Err(skin.too_many(wait, skin.api.logins_per_source)),
+        Err(LogInRefused::AccountLimit(wait)) => Err(skin.too_many(wait, skin.api.logins)),
+        Err(LogInRefused::Refused(refusal)) => Err(refusal.into()),
     }
 }
 
@@ -249,6 +248,12 @@ async fn push_answered(State(skin): Skin, request: Request) -> Answer {
 }
 
 impl SessionSkin {
+    /// More logins than `reached`, one of the two limits that there are.
+    fn too_many(&self, wait: Duration, reached: u32) -> InSession {
+        let (a_minute, an_hour) = (self.api.logins_per_source, self.api.logins);
+        InSession::TooMany(wait, Limits { reached, a_minute, an_hour })
+    }
+
     async fn ask_on_device(&self, holder: &Holder, channel: &str, purpose: Purpose) -> Answer {
         #[derive(Serialize)]
         struct Body {

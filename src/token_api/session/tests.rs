@@ -258,9 +258,73 @@ async fn a_source_with_too_many_logins_pauses_for_a_minute_and_a_lock_speaks_bef
     }
     let answer = program.log_in_as("somebody@example.com", "wrong").await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "60"));
-    assert_eq!((answer.header("x-ratelimit-reset"), answer.header("x-ratelimit-limit")), ("60", "7, 7;w=60"));
+    assert_eq!((answer.header("x-ratelimit-reset"), answer.header("x-ratelimit-limit")), ("60", "7, 7;w=60, 100;w=3600"));
     program.wait(60);
     program.log_in_as("somebody@example.com", "wrong").await.is(403, WRONG);
+}
+
+#[tokio::test]
+async fn an_account_has_so_many_logins_in_any_hour_whoever_it_is_and_a_lock_speaks_before_that() {
+    let mut plan = settings();
+    plan.session.as_mut().unwrap().logins = 6;
+    let program = Program::with(plan).await;
+    let nobody = "nobody@example.com";
+    for email in [EMAIL, nobody] {
+        for _ in 0..3 {
+            program.log_in_as(email, "wrong").await.is(403, WRONG);
+        }
+    }
+    program.wait(60);
+    for _ in 0..2 {
+        program.log_in().await;
+        program.log_in_as(nobody, "wrong").await.is(403, WRONG);
+    }
+    for _ in 0..4 {
+        let locked = program.log_in_as(nobody, "wrong").await;
+        assert_eq!((locked.status.as_u16(), locked.header("retry-after")), (423, "1800"));
+    }
+    program.log_in().await;
+    program.wait(10);
+    for wait in ["3530", "3530"] {
+        let answer = program.log_in_as(EMAIL, PASSWORD).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, wait));
+        assert_eq!((answer.header("x-ratelimit-reset"), answer.header("x-ratelimit-limit")), (wait, "6, 100;w=60, 6;w=3600"));
+    }
+    program.log_in_as("somebody@example.com", "wrong").await.is(403, WRONG);
+
+    program.wait(3529);
+    assert_eq!(program.log_in_as(EMAIL, PASSWORD).await.header("retry-after"), "1", "the window slides");
+    program.wait(1);
+    for _ in 0..3 {
+        program.log_in().await;
+    }
+    assert_eq!(program.log_in_as(EMAIL, PASSWORD).await.header("retry-after"), "60", "three were a minute later");
+    // The lock took its failures with it, but the hour's window has those that were admitted: five, of which three are over.
+    for _ in 0..4 {
+        program.log_in_as(nobody, "wrong").await.is(403, WRONG);
+    }
+    assert_eq!(program.log_in_as(nobody, "wrong").await.header("retry-after"), "60");
+}
+
+#[tokio::test]
+async fn a_token_for_the_exchange_only_is_forbidden_everywhere_else() {
+    let mut plan = settings();
+    plan.session.as_mut().unwrap().auth_token = plan::AuthTokenUse::ExchangeOnly;
+    let program = Program::with(plan).await;
+    let auth = program.log_in().await;
+    assert_eq!(program.identities(&auth).await.status, StatusCode::OK);
+    let access = program.access_token(&auth).await;
+    for path in ["/stepup/challenges/otp/SMS", "/stepup/challenges/push/AUTHY", "/authentication_factors/otp/SMS"] {
+        program.ask(path, &auth).await.is(403, BAD_KIND);
+    }
+    program.verify(&auth, "123456").await.is(403, BAD_KIND);
+    let passwords = json!({ "oldPassword": { "value": PASSWORD }, "newPassword": { "value": "correct horse" } });
+    program.post("/passwords/update", &auth, &passwords).await.is(403, BAD_KIND);
+    assert_eq!(program.ask("/stepup/challenges/otp/SMS", &access).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(program.verify(&access, "123456").await.status, StatusCode::NO_CONTENT);
+    let changed = program.post("/passwords/update", &access, &passwords).await.member("token");
+    program.ask("/stepup/challenges/otp/SMS", &changed).await.is(403, BAD_KIND);
+    assert_eq!(program.ask("/logout", &changed).await.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]

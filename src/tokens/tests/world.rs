@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::model::{Clock, Entropy, IssuerId, Now, Secret, Tick, Timestamp};
 use crate::plan::{
-    self, BackOfficeApi, BackOfficeLimits, BackOfficePaths, ChallengeLimits, Environment, Hashing, LockSettings, OAuthApi,
-    OAuthPaths, SessionApi, TokenType,
+    self, AuthTokenUse, BackOfficeApi, BackOfficeLimits, BackOfficePaths, ChallengeLimits, Environment, Hashing, LockSettings,
+    OAuthApi, OAuthPaths, SessionApi, TokenType,
 };
 use crate::store::cuts::Cuts;
 use crate::tokens::account::{Account, AccountKind, NewAccount};
@@ -133,7 +133,9 @@ pub(crate) fn settings() -> plan::TokenService {
                 resend_interval: Duration::from_secs(15),
                 per_account: 10,
             },
+            auth_token: AuthTokenUse::Any,
             logins_per_source: 100,
+            logins: 100,
             password_life: None,
             callback_secret: Some(secret("shared with the carrier")),
         }),
