@@ -67,7 +67,7 @@ pub use new_password::{NewPassword, PasswordChanged};
 pub use push::CallbackKey;
 pub use sign_in::{IssuedCode, SignIn};
 pub use signing::{KeyState, PublicKey, SealedKeyFault, SigningSettings};
-pub use step_up::Purpose;
+pub use step_up::{Purpose, Question};
 pub use store::{Approval, ChallengeId};
 pub use verification::{Verification, is_one_time_code, is_proof};
 

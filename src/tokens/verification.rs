@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use crate::model::{Denial, Secret, Timestamp};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountStatus;
@@ -54,12 +56,13 @@ impl TokenService {
             budget: rule.budget,
             budget_window: rule.budget_window,
             if_open: IfOpen::Replace,
+            remembered_for: Duration::ZERO,
         };
         let expires = challenge.expires;
         match self.store.open_challenge(challenge).await? {
             Opening::TooSoon(wait) | Opening::Exhausted(wait) => Err(Denial::LimitReached(wait).into()),
-            // Void is what this kind of challenge makes of one that is open.
-            Opening::Opened | Opening::AlreadyOpen => {
+            // Void is what this kind of challenge makes of one that is open, and its name is random.
+            Opening::Opened | Opening::AlreadyOpen | Opening::Repeated => {
                 if account.is_some_and(|account| account.status == AccountStatus::Active) {
                     self.send(phone, code, language);
                 }

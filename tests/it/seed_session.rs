@@ -574,6 +574,27 @@ fn a_second_code_for_a_token_has_to_wait_a_quarter_of_a_minute() {
 }
 
 #[test]
+fn a_challenge_is_begun_once_under_one_reference() {
+    let program = Program::start();
+    let token = program.token();
+    let ask = |path: &str, reference: &str| {
+        program.send(&program.request("POST", path, "").bearer(&token).field("idempotency-ref", reference))
+    };
+    for _ in 0..3 {
+        assert_done(&ask(CODE, "first"));
+    }
+    assert_conflict(&ask(CODE, "second"), "RETRY_IN_15SEC");
+    assert_done(&program.verify(&token, "123456"));
+    assert_done(&ask(CODE, "first"));
+    assert_conflict(&program.verify(&token, "123456"), "STATE_INVALID");
+    let push = "/stepup/challenges/push/AUTHY";
+    let ids = [(); 2].map(|()| text(&ask(push, "first").json()["id"]));
+    assert_eq!(ids[0], ids[1]);
+    assert_conflict(&ask(push, "second"), "STATE_INVALID");
+    assert_invalid(&ask(push, "two words"), &[("idempotency-ref", "REGEX")], "two words");
+}
+
+#[test]
 fn a_channel_has_to_exist_and_to_be_enrolled() {
     let program = Program::start();
     let token = program.token();

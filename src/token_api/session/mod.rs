@@ -24,12 +24,13 @@ use serde::Serialize;
 use crate::model::{Denial, Secret, Source, Timestamp};
 use crate::plan::{Caller, OperationTerms, SessionApi, SessionOperation};
 use crate::token_api::reading::{self, Object};
-use crate::token_api::session::body::{CODE_LENGTH, Inspection, identity_to_act_as};
+use crate::token_api::session::body::{CODE_LENGTH, Inspection, REFERENCE, identity_to_act_as};
 use crate::token_api::session::words::{IdentityIdBody, InSession, Limits, TokenBody, done, success};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::SessionRule;
 use crate::tokens::{
-    Approval, CallbackKey, ChallengeId, Holder, LogIn, LogInLimits, LogInRefused, LoggedIn, NewPassword, Purpose, TokenService,
+    Approval, CallbackKey, ChallengeId, Holder, LogIn, LogInLimits, LogInRefused, LoggedIn, NewPassword, Purpose, Question,
+    TokenService,
 };
 
 /// API B over a token service.
@@ -152,8 +153,7 @@ async fn access_token(State(skin): Skin, request: Request) -> Answer {
 /// `POST /stepup/challenges/otp/{channel}`.
 async fn begin_code(State(skin): Skin, Path(channel): Path<String>, request: Request) -> Answer {
     let (_, holder) = skin.caller(SessionOperation::BeginCode, request.headers()).await?;
-    skin.service.begin_code(&skin.api.challenges, &holder, &channel, Purpose::StepUp).await?;
-    Ok(done())
+    skin.send_code(&holder, question(&request, &channel, Purpose::StepUp)?).await
 }
 
 /// `POST /stepup/challenges/otp/{channel}/verify`.
@@ -167,7 +167,7 @@ async fn verify_code(State(skin): Skin, Path(channel): Path<String>, request: Re
 /// `POST /stepup/challenges/push/{channel}`.
 async fn begin_push(State(skin): Skin, Path(channel): Path<String>, request: Request) -> Answer {
     let (_, holder) = skin.caller(SessionOperation::BeginPush, request.headers()).await?;
-    skin.ask_on_device(&holder, &channel, Purpose::StepUp).await
+    skin.ask_on_device(&holder, question(&request, &channel, Purpose::StepUp)?).await
 }
 
 /// `POST /logout`.
@@ -210,8 +210,7 @@ async fn update_password(State(skin): Skin, request: Request) -> Answer {
 /// `POST /authentication_factors/otp/{channel}`.
 async fn enrol_code(State(skin): Skin, Path(channel): Path<String>, request: Request) -> Answer {
     let (_, holder) = skin.caller(SessionOperation::EnrolCode, request.headers()).await?;
-    skin.service.begin_code(&skin.api.challenges, &holder, &channel, Purpose::Enrolment).await?;
-    Ok(done())
+    skin.send_code(&holder, question(&request, &channel, Purpose::Enrolment)?).await
 }
 
 /// `POST /authentication_factors/otp/{channel}/verify`.
@@ -225,7 +224,7 @@ async fn confirm_code(State(skin): Skin, Path(channel): Path<String>, request: R
 /// `POST /authentication_factors/push/{channel}`.
 async fn enrol_push(State(skin): Skin, Path(channel): Path<String>, request: Request) -> Answer {
     let (_, holder) = skin.caller(SessionOperation::EnrolPush, request.headers()).await?;
-    skin.ask_on_device(&holder, &channel, Purpose::Enrolment).await
+    skin.ask_on_device(&holder, question(&request, &channel, Purpose::Enrolment)?).await
 }
 
 /// `POST /callbacks/push`: a carrier tells what a device answered. It shows a signature instead of an API key.
@@ -254,7 +253,12 @@ impl SessionSkin {
         InSession::TooMany(wait, Limits { reached, a_minute, an_hour })
     }
 
-    async fn ask_on_device(&self, holder: &Holder, channel: &str, purpose: Purpose) -> Answer {
+    async fn send_code(&self, holder: &Holder, question: Question<'_>) -> Answer {
+        self.service.begin_code(&self.api.challenges, holder, question).await?;
+        Ok(done())
+    }
+
+    async fn ask_on_device(&self, holder: &Holder, question: Question<'_>) -> Answer {
         #[derive(Serialize)]
         struct Body {
             id: String,
@@ -262,7 +266,7 @@ impl SessionSkin {
         if self.callback.is_none() {
             return Err(InSession::channel_not_supported());
         }
-        let id = self.service.begin_push(&self.api.challenges, holder, channel, purpose).await?;
+        let id = self.service.begin_push(&self.api.challenges, holder, question).await?;
         Ok(success(&Body { id: id.to_number() }))
     }
 }
@@ -271,6 +275,16 @@ fn code(input: &Object) -> Result<Secret, InSession> {
     let mut form = Inspection::of(input);
     let code = form.at_most("verificationCode", &CODE_LENGTH);
     Ok(Secret::new(form.complete(code)?.to_owned()))
+}
+
+/// What a call wants to be asked: once under each reference (`idempotency-ref`), if it has one.
+fn question<'r>(request: &'r Request, channel: &'r str, purpose: Purpose) -> Result<Question<'r>, InSession> {
+    let headers = request.headers();
+    let reference = only(headers, REFERENCE).and_then(body::reference);
+    if reference.is_none() && headers.contains_key(REFERENCE) {
+        return Err(body::reference_invalid());
+    }
+    Ok(Question { channel, purpose, reference })
 }
 
 /// The value of a field that comes once.

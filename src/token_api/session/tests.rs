@@ -328,6 +328,72 @@ async fn a_token_for_the_exchange_only_is_forbidden_everywhere_else() {
 }
 
 #[tokio::test]
+async fn a_challenge_is_begun_once_under_each_reference() {
+    let program = Program::new().await;
+    let token = program.log_in().await;
+    let ask = async |path: &str, token: &str, references: &[&str]| {
+        let mut request = Request::post(format!("/multi{path}")).header("api-key", program.key.expose());
+        for reference in references {
+            request = request.header("idempotency-ref", *reference);
+        }
+        program.api.send(request.header("authorization", format!("Bearer {token}")).body(Bytes::new()).unwrap()).await
+    };
+    let (code, push) = ("/stepup/challenges/otp/SMS", "/stepup/challenges/push/AUTHY");
+    let begun = || program.api.world.challenges();
+    assert_eq!((ask(code, &token, &["a"]).await.status, begun()), (StatusCode::NO_CONTENT, 1));
+    assert_eq!((ask(code, &token, &["a"]).await.status, begun()), (StatusCode::NO_CONTENT, 1));
+    ask(code, &token, &["b"]).await.is(409, r#"{"errorCode":"RETRY_IN_15SEC"}"#);
+    program.wait(15);
+    assert_eq!(
+        (ask(code, &token, &["b"]).await.status, begun()),
+        (StatusCode::NO_CONTENT, 2),
+        "what was refused was not begun"
+    );
+    assert_eq!((ask(code, &token, &["a"]).await.status, begun()), (StatusCode::NO_CONTENT, 2), "and does not come back");
+    let other = program.log_in().await;
+    assert_eq!((ask(code, &other, &["a"]).await.status, begun()), (StatusCode::NO_CONTENT, 3), "another token");
+
+    let first = ask(push, &token, &["a"]).await.member("id");
+    assert_eq!(ask(push, &token, &["a"]).await.member("id"), first);
+    ask(push, &token, &["b"]).await.is(409, r#"{"errorCode":"STATE_INVALID"}"#);
+    assert_eq!(program.device_answers(&first, "DECLINED").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(ask(push, &token, &["a"]).await.member("id"), first, "nothing is asked anew");
+    assert_ne!(ask(push, &token, &["b"]).await.member("id"), first);
+    let long = "x".repeat(256);
+    for bad in [&["a", "a"][..], &[""], &["two words"], &[&long]] {
+        let invalid = r#"[{"params":["^[!-~]{1,255}$"],"fieldName":"idempotency-ref","error":"REGEX"}]"#;
+        let told = r#"{"message":"The request is not valid.","syntaxErrors":{"invalidFields":"#;
+        ask(code, &token, bad).await.is(400, &format!("{told}{invalid}}}}}"));
+    }
+}
+
+#[tokio::test]
+async fn a_reference_is_remembered_for_a_day_whatever_becomes_of_the_challenge() {
+    let mut plan = settings();
+    plan.session.as_mut().unwrap().idle = Duration::from_hours(48);
+    plan.session.as_mut().unwrap().absolute = Duration::from_hours(48);
+    let program = Program::with(plan).await;
+    let token = program.log_in().await;
+    let ask = async || {
+        let request = Request::post("/multi/stepup/challenges/otp/SMS").header("api-key", program.key.expose());
+        let request = request.header("idempotency-ref", "a").header("authorization", format!("Bearer {token}"));
+        program.api.send(request.body(Bytes::new()).unwrap()).await.status
+    };
+    let tend = async || {
+        let now = crate::model::Clock::now(&*program.api.world.clock);
+        program.api.world.service.clean_up(now).await.unwrap();
+    };
+    assert_eq!(ask().await, StatusCode::NO_CONTENT);
+    program.wait(86_399);
+    tend().await;
+    assert_eq!((ask().await, program.api.world.challenges()), (StatusCode::NO_CONTENT, 1));
+    program.wait(1);
+    tend().await;
+    assert_eq!(program.api.world.challenges(), 0, "forgotten");
+    assert_eq!((ask().await, program.api.world.challenges()), (StatusCode::NO_CONTENT, 1));
+}
+
+#[tokio::test]
 async fn while_an_account_is_locked_its_sessions_go_on_but_give_no_other_tokens() {
     let program = Program::new().await;
     let token = program.log_in().await;

@@ -230,6 +230,12 @@ impl World {
     }
 
     /// Whether an access token is good.
+    /// How many challenges there are, open or not. One goes out for each that is opened.
+    pub(crate) fn challenges(&self) -> i64 {
+        let db = rusqlite::Connection::open(self.directory.database()).unwrap();
+        db.query_row("SELECT count(*) FROM challenge", [], |row| row.get(0)).unwrap()
+    }
+
     pub(crate) async fn is_good(&self, token: &str) -> bool {
         self.service.introspect(token).await.unwrap().is_some()
     }
