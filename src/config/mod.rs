@@ -19,8 +19,8 @@ pub use report::{Colour, Finding, Report, Severity};
 pub use schema::schema;
 pub(crate) use sections::{
     AccessRule, AuthTokenUse, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers,
-    Identity, Introspection, Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Route, SecretReference, SessionApi,
-    Settings, TokenService, TokenType, Upstream,
+    Identity, Introspection, Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, PasswordPolicy, Route,
+    SecretReference, SessionApi, Settings, TokenService, TokenType, Upstream,
 };
 pub use sections::{Ends, Environment, JwtAlgorithm};
 pub(crate) use suggest::did_you_mean;

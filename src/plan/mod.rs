@@ -23,7 +23,7 @@ use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
-pub use session_api::{AuthTokenUse, Caller, ChallengeLimits, OperationTerms, SessionApi, SessionOperation};
+pub use session_api::{AuthTokenUse, Caller, ChallengeLimits, OperationTerms, PasswordPolicy, SessionApi, SessionOperation};
 pub use token_service::{
     BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
 };

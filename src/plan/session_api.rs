@@ -28,6 +28,8 @@ pub struct SessionApi {
     pub logins: u32,
     /// How long a new password is good; `None` for ever.
     pub password_life: Option<Duration>,
+    /// What a new password must be like.
+    pub password_policy: PasswordPolicy,
     /// The key under which push carriers sign what a device answered; without one nothing can be pushed.
     pub callback_secret: Option<Secret>,
 }
@@ -39,6 +41,15 @@ pub enum AuthTokenUse {
     Any,
     /// To see the identities, to be exchanged for a token that acts as one of them, and to log out.
     ExchangeOnly,
+}
+
+/// What a new password must be like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PasswordPolicy {
+    /// Of some length, and not the old one (NIST SP 800-63B).
+    Standard,
+    /// Of every kind of character, not long, and none of the last five (contract section 2).
+    Composition,
 }
 
 /// How one-time codes and approvals on devices are limited.

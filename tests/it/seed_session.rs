@@ -854,3 +854,24 @@ fn an_auth_token_can_be_for_the_exchange_only() {
     assert_done(&program.ask("/logout", &auth));
     assert!(!program.passes(&access));
 }
+
+#[test]
+fn new_passwords_can_have_to_be_of_every_kind_and_none_of_the_last_five() {
+    let program = Program::with(&["password_policy = \"composition\""]);
+    let first = program.quick.value("ACCOUNT_PASSWORD");
+    let token = program.token();
+    for (new, code) in [
+        ("Aa1!xxx", "PASSWORD_TOO_SHORT"),
+        ("Aa1!xxxxxxxxxxxxxxxxxxxxxxxxxxx", "PASSWORD_TOO_LONG"),
+        ("correct horse", "PASSWORD_TOO_SIMPLE"),
+    ] {
+        assert_conflict(&program.update_password(&token, first, new), code);
+    }
+    let changed = program.update_password(&token, first, "Aa1!xxxx");
+    let changed = program.update_password(&text(&changed.json()["token"]), "Aa1!xxxx", "Aa2!xxxx");
+    let token = text(&changed.json()["token"]);
+    for used in ["Aa1!xxxx", "Aa2!xxxx"] {
+        assert_conflict(&program.update_password(&token, "Aa2!xxxx", used), "PASSWORD_ALREADY_USED");
+    }
+    assert!(program.passes(&token));
+}

@@ -18,7 +18,7 @@ pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference};
 pub use route::Ends;
 pub(crate) use route::{AccessRule, Bearer, Route};
-pub(crate) use session_api::{AuthTokenUse, SessionApi};
+pub(crate) use session_api::{AuthTokenUse, PasswordPolicy, SessionApi};
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;

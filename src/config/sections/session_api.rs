@@ -23,6 +23,7 @@ pub(crate) struct SessionApi {
     pub(crate) logins_per_source: At<u32>,
     pub(crate) logins: At<u32>,
     pub(crate) password_life: Option<At<Duration>>,
+    pub(crate) password_policy: At<PasswordPolicy>,
     pub(crate) callback_secret: Option<At<SecretReference>>,
 }
 
@@ -31,6 +32,13 @@ pub(crate) struct SessionApi {
 pub(crate) enum AuthTokenUse {
     Any,
     ExchangeOnly,
+}
+
+/// What a new password must be like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PasswordPolicy {
+    Standard,
+    Composition,
 }
 
 impl SessionApi {
@@ -76,6 +84,7 @@ impl SessionApi {
                 Lasting(hours(1)..=days(3650)),
                 "How long a new password is good; for ever when left out.",
             ),
+            password_policy: password_policy(t),
             callback_secret: t.optional(
                 "callback_secret",
                 SecretNotation,
@@ -91,5 +100,14 @@ fn auth_token(t: &mut Table<'_>) -> At<AuthTokenUse> {
         Word(&[("any", AuthTokenUse::Any), ("exchange_only", AuthTokenUse::ExchangeOnly)]),
         AuthTokenUse::Any,
         "What a token from a login is good for: everything, or only to be exchanged for an access token.",
+    )
+}
+
+fn password_policy(t: &mut Table<'_>) -> At<PasswordPolicy> {
+    t.or(
+        "password_policy",
+        Word(&[("standard", PasswordPolicy::Standard), ("composition", PasswordPolicy::Composition)]),
+        PasswordPolicy::Standard,
+        "What a new password must be like: 8 to 100 characters, or 8 to 30 of every kind and none of the last five.",
     )
 }

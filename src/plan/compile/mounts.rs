@@ -11,7 +11,7 @@ use crate::plan::compile::dress::Wardrobe;
 use crate::plan::compile::routes::{Draft, Particulars, draft};
 use crate::plan::{
     AuthTokenUse, BackOfficeApi, BackOfficeLimits, BackOfficePaths, Caller, ChallengeLimits, Hashing, LockSettings, OAuthApi,
-    OAuthPaths, SessionApi, SessionOperation, Target, TokenService, TokenType,
+    OAuthPaths, PasswordPolicy, SessionApi, SessionOperation, Target, TokenService, TokenType,
 };
 use crate::rules::access::{Access, Requirements};
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey};
@@ -84,6 +84,10 @@ impl Workshop<'_> {
             logins_per_source: from.logins_per_source.value,
             logins: from.logins.value,
             password_life: from.password_life.as_ref().map(|life| life.value),
+            password_policy: match from.password_policy.value {
+                config::PasswordPolicy::Standard => PasswordPolicy::Standard,
+                config::PasswordPolicy::Composition => PasswordPolicy::Composition,
+            },
             // A secret that cannot be had is in the report, so no plan comes of it.
             callback_secret: from.callback_secret.as_ref().and_then(|secret| self.secret(secret)),
         }

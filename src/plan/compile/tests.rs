@@ -6,8 +6,8 @@ use http::Method;
 use super::*;
 use crate::model::{ClaimValue, IssuerId, NonEmpty, Style, TokenKind};
 use crate::plan::{
-    AuthTokenUse, ClientAuthentication, Ends, IssuerKind, JwtAlgorithm, KeySource, OnOutage, Servers, Target, TokenType,
-    UpstreamServer,
+    AuthTokenUse, ClientAuthentication, Ends, IssuerKind, JwtAlgorithm, KeySource, OnOutage, PasswordPolicy, Servers, Target,
+    TokenType, UpstreamServer,
 };
 use crate::rules::access::Access;
 use crate::rules::cors::Origins;
@@ -336,6 +336,7 @@ fn the_lives_and_limits_of_the_session_api_reach_their_places() {
         logins = 7
         auth_token = "exchange_only"
         password_life = "90d"
+        password_policy = "composition"
         callback_secret = { file = "/run/secret" }
         "#,
         "access = \"public\"",
@@ -347,6 +348,7 @@ fn the_lives_and_limits_of_the_session_api_reach_their_places() {
     assert_eq!((limits.ttl, limits.tries, limits.resend_interval, limits.per_account), (minutes(2), 3, seconds(4), 5));
     assert_eq!((api.logins_per_source, api.logins, api.auth_token), (6, 7, AuthTokenUse::ExchangeOnly));
     assert_eq!(api.password_life, Some(minutes(90 * 24 * 60)));
+    assert_eq!(api.password_policy, PasswordPolicy::Composition);
     assert_eq!(api.callback_secret.as_ref().map(crate::model::Secret::expose), Some("hush"));
     assert_eq!(&*route_of(&plan, "/sessions/logout", &Method::POST).name, "session.log_out");
 }

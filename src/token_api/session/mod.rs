@@ -198,7 +198,8 @@ async fn update_password(State(skin): Skin, request: Request) -> Answer {
     let (old, new) = (form.password("oldPassword.value"), form.text("newPassword.value"));
     let (old, new) = form.complete(old.zip(new))?;
     let new = Secret::new(new.to_owned());
-    let request = NewPassword { program: &program, old: &old, new: &new, life: skin.api.password_life };
+    let (life, policy) = (skin.api.password_life, skin.api.password_policy);
+    let request = NewPassword { program: &program, old: &old, new: &new, life, policy };
     let changed = skin.service.change_password(&skin.rule, &holder, request).await?;
     let password_info = Info {
         identity_id: IdentityIdBody::of(&changed.token.identity),

@@ -328,6 +328,55 @@ async fn a_token_for_the_exchange_only_is_forbidden_everywhere_else() {
 }
 
 #[tokio::test]
+async fn a_policy_of_composition_wants_every_kind_of_character_and_none_of_the_last_five_passwords() {
+    let mut plan = settings();
+    plan.session.as_mut().unwrap().password_policy = plan::PasswordPolicy::Composition;
+    let program = Program::with(plan).await;
+    let mut token = program.log_in().await;
+    let change = async |token: &str, old: &str, new: &str| {
+        let body = json!({ "oldPassword": { "value": old }, "newPassword": { "value": new } });
+        program.post("/passwords/update", token, &body).await
+    };
+    let long = format!("Aa1!{}", "x".repeat(27));
+    for (new, code) in [
+        ("Aa1!xxx", "PASSWORD_TOO_SHORT"),
+        (&*long, "PASSWORD_TOO_LONG"),
+        ("aa1!xxxx", "PASSWORD_TOO_SIMPLE"),
+        ("AA1!XXXX", "PASSWORD_TOO_SIMPLE"),
+        ("Aaa!xxxx", "PASSWORD_TOO_SIMPLE"),
+        ("Aa11 xxx", "PASSWORD_TOO_SIMPLE"),
+    ] {
+        change(&token, PASSWORD, new).await.is(409, &format!(r#"{{"errorCode":"{code}"}}"#));
+    }
+    let passwords: Vec<String> = (0..6).map(|number| format!("Aa{number}!xxxx")).collect();
+    let mut present = PASSWORD;
+    for new in &passwords {
+        token = change(&token, present, new).await.member("token");
+        present = new;
+    }
+    let used = r#"{"errorCode":"PASSWORD_ALREADY_USED"}"#;
+    for last in &passwords[1..] {
+        change(&token, present, last).await.is(409, used);
+    }
+    token = change(&token, present, &passwords[0]).await.member("token");
+    change(&token, &passwords[0], &passwords[1]).await.member("token");
+    assert_eq!(program.api.world.former_passwords(), 4, "with the present one they are five");
+}
+
+#[tokio::test]
+async fn without_such_a_policy_former_passwords_may_come_back_and_are_not_kept() {
+    let program = Program::new().await;
+    let token = program.log_in().await;
+    let change = async |token: &str, old: &str, new: &str| {
+        let body = json!({ "oldPassword": { "value": old }, "newPassword": { "value": new } });
+        program.post("/passwords/update", token, &body).await.member("token")
+    };
+    let token = change(&token, PASSWORD, "correct horse").await;
+    change(&token, "correct horse", PASSWORD).await;
+    assert_eq!(program.api.world.former_passwords(), 0);
+}
+
+#[tokio::test]
 async fn a_challenge_is_begun_once_under_each_reference() {
     let program = Program::new().await;
     let token = program.log_in().await;

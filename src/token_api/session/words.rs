@@ -279,6 +279,7 @@ fn conflicting(conflict: Conflict) -> Response {
         Conflict::CodeWrong => "VERIFICATION_CODE_INVALID",
         Conflict::PasswordIncorrect => "PASSWORD_INCORRECT",
         Conflict::PasswordAlreadyUsed => "PASSWORD_ALREADY_USED",
+        Conflict::PasswordTooSimple => "PASSWORD_TOO_SIMPLE",
         Conflict::PasswordTooShort => "PASSWORD_TOO_SHORT",
         Conflict::PasswordTooLong => "PASSWORD_TOO_LONG",
     };
