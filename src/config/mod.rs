@@ -18,9 +18,9 @@ pub(crate) use node::{At, Place};
 pub use report::{Colour, Finding, Report, Severity};
 pub use schema::schema;
 pub(crate) use sections::{
-    AccessRule, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers, Identity,
-    Introspection, Issuer, Jwt, Listener, LogForm, Notifier, OAuthApi, OAuthPaths, Outage, Passage, Route, SecretReference,
-    SessionApi, Settings, Smtp, SmtpLogin, TokenService, TokenType, Upstream, Webhook,
+    AccessRule, AuthTokenUse, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers,
+    Identity, Introspection, Issuer, Jwt, Listener, LogForm, Notifier, OAuthApi, OAuthPaths, Outage, Passage, PasswordPolicy,
+    Route, SecretReference, SessionApi, Settings, Smtp, SmtpLogin, TokenService, TokenType, Upstream, Webhook,
 };
 pub use sections::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
 pub(crate) use suggest::did_you_mean;

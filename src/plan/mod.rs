@@ -27,7 +27,7 @@ use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
 pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;
-pub use session_api::{Caller, ChallengeLimits, OperationTerms, SessionApi, SessionOperation};
+pub use session_api::{AuthTokenUse, Caller, ChallengeLimits, OperationTerms, PasswordPolicy, SessionApi, SessionOperation};
 pub use token_service::{
     BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
 };

@@ -1,4 +1,5 @@
-//! So many attempts in any stretch of time, and a pause for whoever tries more: a pure state machine, one per caller.
+//! So many attempts in any stretch of time, and for whoever tries more a pause, or a wait until there is room again: a pure
+//! state machine, one per caller.
 //!
 //! Imports nothing but instants. Deliberately absent: clocks, tables and what an attempt is; `tokens::limits` has those.
 //!
@@ -10,12 +11,13 @@ use std::time::Duration;
 
 use crate::model::Tick;
 
-/// How many attempts there may be in any window, and how long the pause is that the next one begins.
+/// How many attempts there may be in any window, and what becomes of whoever tries one more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WindowRule {
     attempts: usize,
     window: Duration,
-    block: Duration,
+    /// The pause that one attempt more begins; without one it waits for room.
+    block: Option<Duration>,
 }
 
 /// What is remembered of one caller.
@@ -31,7 +33,7 @@ pub struct Window {
 pub enum Passage {
     /// It may, and counts, however it ends.
     Admitted,
-    /// It is the one too many: a pause of this length begins with it.
+    /// It is the one too many: a pause of this length begins with it, or, without pauses, there is room after this.
     Blocked(Duration),
     /// There is a pause, and this much is left of it. Trying does not prolong it.
     StillBlocked(Duration),
@@ -41,7 +43,13 @@ impl WindowRule {
     /// At most `attempts` in any `window`, at least one; the next one begins a pause of `block`.
     #[must_use]
     pub fn new(attempts: u32, window: Duration, block: Duration) -> Self {
-        Self { attempts: usize::try_from(attempts).unwrap_or(usize::MAX).max(1), window, block }
+        Self { block: Some(block), ..Self::sliding(attempts, window) }
+    }
+
+    /// At most `attempts` in any `window`, at least one; the next one waits until the oldest of them is a window old.
+    #[must_use]
+    pub fn sliding(attempts: u32, window: Duration) -> Self {
+        Self { attempts: usize::try_from(attempts).unwrap_or(usize::MAX).max(1), window, block: None }
     }
 }
 
@@ -64,10 +72,13 @@ impl Window {
         while self.recent.front().is_some_and(|oldest| now.since(*oldest) >= rule.window) {
             self.recent.pop_front();
         }
-        if self.recent.len() >= rule.attempts {
+        if let Some(oldest) = self.recent.front().filter(|_| self.recent.len() >= rule.attempts) {
+            let Some(block) = rule.block else {
+                return Passage::Blocked(rule.window.saturating_sub(now.since(*oldest)));
+            };
             self.recent.clear();
-            self.blocked_until = Some(now.after(rule.block));
-            return Passage::Blocked(rule.block);
+            self.blocked_until = Some(now.after(block));
+            return Passage::Blocked(block);
         }
         self.recent.push_back(now);
         Passage::Admitted
@@ -153,10 +164,30 @@ mod tests {
                 } else {
                     admitted.clear();
                     blocked_until = now + block;
-                    Passage::Blocked(rule.block)
+                    Passage::Blocked(Duration::from_millis(block))
                 };
                 prop_assert_eq!(state.attempt(&rule, Tick::from_millis(now)), expected);
                 prop_assert!(state.recent.len() <= attempts as usize);
+            }
+        }
+
+        /// The wait that is told is exact: a moment earlier there is no room yet.
+        #[test]
+        fn without_a_pause_whoever_tries_more_waits_until_there_is_room(
+            attempts in 1_u32..6, window in 1_u64..50, steps in prop::collection::vec(0_u64..20, 0..200),
+        ) {
+            let rule = WindowRule::sliding(attempts, Duration::from_millis(window));
+            let (mut state, mut now, mut admitted) = (Window::default(), 0, Vec::<u64>::new());
+            for step in steps {
+                now += step;
+                let recent: Vec<u64> = admitted.iter().copied().filter(|then| now - then < window).collect();
+                let expected = if recent.len() < attempts as usize {
+                    admitted.push(now);
+                    Passage::Admitted
+                } else {
+                    Passage::Blocked(Duration::from_millis(recent[0] + window - now))
+                };
+                prop_assert_eq!(state.attempt(&rule, Tick::from_millis(now)), expected);
             }
         }
 

@@ -155,6 +155,7 @@ impl TokenService {
             budget: factor.budget,
             budget_window: factor.budget_window,
             if_open: IfOpen::Join,
+            remembered_for: Duration::ZERO,
         };
         if let Opening::TooSoon(wait) | Opening::Exhausted(wait) = self.store.open_challenge(challenge).await? {
             return Err(Denial::LimitReached(wait).into());

@@ -19,7 +19,7 @@ use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
 use crate::tokens::identifier::Identifier;
-use crate::tokens::store::ChallengeId;
+use crate::tokens::store::{ChallengeId, ChallengeKind};
 
 /// An HMAC-SHA256 under the server key. Compared in constant time; `Debug` prints nothing of it.
 #[derive(Clone, Copy)]
@@ -131,6 +131,14 @@ impl Keyring {
     #[must_use]
     pub fn one_time_code(&self, challenge: ChallengeId, code: &str) -> Mac {
         self.mac("one-time-code", &[&challenge.0, code.as_bytes()])
+    }
+
+    /// The name of a challenge that is asked for under a reference: the same for the same question.
+    #[must_use]
+    pub fn challenge(&self, token: Fingerprint, kind: ChallengeKind, channel: Channel, reference: &str) -> ChallengeId {
+        let parts = [&token.0[..], kind.name().as_bytes(), channel.name().as_bytes(), reference.as_bytes()];
+        let [name @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = self.mac("challenge", &parts).0;
+        ChallengeId(name)
     }
 
     /// Of a place to which codes are sent.

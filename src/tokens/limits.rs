@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::model::{Denial, SourceKey, Tick};
 use crate::rules::window::{Passage, Window, WindowRule};
@@ -24,8 +25,10 @@ pub(crate) enum Operation {
     Confirm,
     /// Refresh tokens.
     Refresh,
-    /// Logins, whoever's they are.
+    /// Logins of a source, whoever's they are.
     LogIn,
+    /// Logins of an account, wherever they come from.
+    LogInOf,
 }
 
 /// The windows of everybody.
@@ -42,7 +45,6 @@ enum Crowd {
 }
 
 /// The callers of one operation, all by the same rule.
-
 #[derive(Debug, Default)]
 struct Table {
     windows: HashMap<Caller, Window>,
@@ -53,7 +55,8 @@ struct Table {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Caller {
     subject: [u8; 32],
-    source: SourceKey,
+    /// Any if it is not said.
+    source: Option<SourceKey>,
 }
 
 impl Limits {
@@ -69,27 +72,52 @@ impl Limits {
         source: SourceKey,
         now: Tick,
     ) -> Result<(), Denial> {
-        let caller = Caller { subject: subject.key.0, source };
-        let crowd = if subject.account.is_some() { Crowd::Accounts } else { Crowd::Nobodies };
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        match tables.entry((operation, crowd)).or_default().window(caller, rule, now).attempt(rule, now) {
-            Passage::Admitted => Ok(()),
-            Passage::Blocked(wait) | Passage::StillBlocked(wait) => Err(Denial::LimitReached(wait)),
-        }
+        self.count(rule, operation, subject, Some(source), now).map_err(Denial::LimitReached)
     }
 
     /// Counts an attempt of a source, whomever it names.
     ///
     /// # Errors
-    /// `LimitReached` with what is left of the pause.
+    /// What is left of the pause.
     pub(crate) fn charge_source(
         &self,
         rule: &WindowRule,
         operation: Operation,
         source: SourceKey,
         now: Tick,
-    ) -> Result<(), Denial> {
-        self.charge(rule, operation, Subject { key: Mac([0; 32]), account: None }, source, now)
+    ) -> Result<(), Duration> {
+        self.count(rule, operation, Subject { key: Mac([0; 32]), account: None }, Some(source), now)
+    }
+
+    /// Counts an attempt of an account, or of an identifier that is nobody's, wherever it comes from.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(crate) fn charge_subject(
+        &self,
+        rule: &WindowRule,
+        operation: Operation,
+        subject: Subject,
+        now: Tick,
+    ) -> Result<(), Duration> {
+        self.count(rule, operation, subject, None, now)
+    }
+
+    fn count(
+        &self,
+        rule: &WindowRule,
+        operation: Operation,
+        subject: Subject,
+        source: Option<SourceKey>,
+        now: Tick,
+    ) -> Result<(), Duration> {
+        let caller = Caller { subject: subject.key.0, source };
+        let crowd = if subject.account.is_some() { Crowd::Accounts } else { Crowd::Nobodies };
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        match tables.entry((operation, crowd)).or_default().window(caller, rule, now).attempt(rule, now) {
+            Passage::Admitted => Ok(()),
+            Passage::Blocked(wait) | Passage::StillBlocked(wait) => Err(wait),
+        }
     }
 }
 

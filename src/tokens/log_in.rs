@@ -1,9 +1,13 @@
 //! Logging in: e-mail address and password for a session, and what an expired password gives instead.
 
-use crate::model::{Secret, Source, TokenKind};
+use std::time::Duration;
+
+use crate::model::{Now, Secret, Source, TokenKind};
+use crate::plan::SessionApi;
 use crate::rules::lockout::Ending;
 use crate::rules::window::WindowRule;
 use crate::tokens::account::{AccountId, AccountStatus};
+use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{EmailAddress, Identifier};
 use crate::tokens::identity::IdentityToken;
 use crate::tokens::limits::Operation;
@@ -35,17 +39,58 @@ pub enum LoggedIn {
     PasswordExpired(Secret),
 }
 
+/// How many logins there may be, right or wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogInLimits {
+    /// From one source.
+    pub per_source: WindowRule,
+    /// Of one account, or with one address that is nobody's.
+    pub per_account: WindowRule,
+}
+
+/// Why somebody is not logged in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LogInRefused {
+    /// There were too many logins from this source; after which time there may be more.
+    SourceLimit(Duration),
+    /// There were too many logins of this account.
+    AccountLimit(Duration),
+    /// For any other reason.
+    Refused(Refusal),
+}
+
+impl LogInLimits {
+    /// The logins of the session API: a minute's from a source, then a pause of a minute; an hour's of an account.
+    #[must_use]
+    pub fn session(api: &SessionApi) -> Self {
+        let minute = Duration::from_mins(1);
+        Self {
+            per_source: WindowRule::new(api.logins_per_source, minute, minute),
+            per_account: WindowRule::sliding(api.logins, Duration::from_hours(1)),
+        }
+    }
+}
+
+impl<T: Into<Refusal>> From<T> for LogInRefused {
+    fn from(refusal: T) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
 impl TokenService {
-    /// Logs an account in, if there have not been too many logins from its source; a lock speaks before that. Whatever is wrong, the way through here is the same as for a wrong password.
+    /// Logs an account in, unless there have been too many logins; a lock speaks before that. Whatever is wrong, the way
+    /// through here is the same as for a wrong password.
     ///
     /// # Errors
-    /// `ProofWrong`; `Locked`, `LimitReached`, `Overloaded`, `StoreUnavailable`.
-    pub async fn log_in(&self, rule: &SessionRule, limit: &WindowRule, request: LogIn<'_>) -> Result<LoggedIn, Refusal> {
+    /// A limit; `ProofWrong`; `Locked`, `LimitReached` if every attempt of the account is in flight, `Overloaded`,
+    /// `StoreUnavailable`.
+    pub async fn log_in(&self, rule: &SessionRule, limits: &LogInLimits, request: LogIn<'_>) -> Result<LoggedIn, LogInRefused> {
         let identifier = Identifier::Email(request.email);
         let account = self.store.enrolled(identifier).await?;
         let subject = self.subject(account.as_ref(), identifier);
-        self.guard.check(subject, self.now())?;
-        self.limits.charge_source(limit, Operation::LogIn, request.source.key(), self.now().tick)?;
+        let now = self.now();
+        self.guard.check(subject, now)?;
+        self.charge_log_in(limits, subject, request.source, now)?;
         let tried = self.try_password_of(subject, account, request.password).await?;
         let now = self.now().wall;
         let usable = tried.proven.as_ref().filter(|account| account.status == AccountStatus::Active);
@@ -61,7 +106,7 @@ impl TokenService {
         };
         let Some((account, identity)) = opened else {
             self.settle(tried.attempt, Ending::Failed).await?;
-            return Err(Refusal::ProofWrong);
+            return Err(Refusal::ProofWrong.into());
         };
         self.succeed(tried.attempt).await;
         self.renew_hash(tried.proven, tried.verdict, request.password).await;
@@ -71,6 +116,14 @@ impl TokenService {
                 LoggedIn::Open(IdentityToken { token: minted.text, account, identity })
             }
         })
+    }
+
+    /// Counts a login. The source first: who is held back there uses up nothing of the accounts that it names.
+    fn charge_log_in(&self, limits: &LogInLimits, subject: Subject, from: Source, now: Now) -> Result<(), LogInRefused> {
+        let of_source = self.limits.charge_source(&limits.per_source, Operation::LogIn, from.key(), now.tick);
+        of_source.map_err(LogInRefused::SourceLimit)?;
+        let of_account = self.limits.charge_subject(&limits.per_account, Operation::LogInOf, subject, now.tick);
+        of_account.map_err(LogInRefused::AccountLimit)
     }
 
     /// A session of an account whose password was right a moment ago.

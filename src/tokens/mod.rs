@@ -62,12 +62,12 @@ pub use grants::TokenPair;
 pub use holder::Holder;
 pub use introspection::Hint;
 pub use keys::{KnownKey, PublishedKeys, RotationRefused};
-pub use log_in::{LogIn, LoggedIn};
+pub use log_in::{LogIn, LogInLimits, LogInRefused, LoggedIn};
 pub use new_password::{NewPassword, PasswordChanged};
 pub use push::CarrierKey;
 pub use sign_in::{IssuedCode, SignIn};
 pub use signing::{KeyState, PublicKey, SealedKeyFault, SigningSettings};
-pub use step_up::Purpose;
+pub use step_up::{Purpose, Question};
 pub use store::{Approval, ChallengeId};
 pub use verification::{Verification, is_one_time_code, is_proof};
 

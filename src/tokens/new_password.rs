@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use crate::model::{Denial, Secret, Timestamp, TokenKind};
+use crate::plan::PasswordPolicy;
 use crate::rules::lockout::Ending;
 use crate::store::cuts::Reach;
 use crate::tokens::account::AccountId;
 use crate::tokens::holder::Holder;
 use crate::tokens::identity::{Identity, IdentityToken};
+use crate::tokens::passwords::Verdict;
 use crate::tokens::refusal::{Conflict, Refusal};
 use crate::tokens::session::SessionRule;
 use crate::tokens::store::{Enrolled, PasswordChange};
@@ -24,6 +26,8 @@ pub struct NewPassword<'a> {
     pub new: &'a Secret,
     /// How long the new one is good; `None` for ever.
     pub life: Option<Duration>,
+    /// What it must be like.
+    pub policy: PasswordPolicy,
 }
 
 /// A password that was changed.
@@ -35,8 +39,37 @@ pub struct PasswordChanged {
     pub expires: Option<Timestamp>,
 }
 
-/// Characters of a password: at least (NIST SP 800-63B), and at most what a login of the session API takes.
-const LENGTHS: std::ops::RangeInclusive<usize> = 8..=100;
+impl PasswordPolicy {
+    /// What a new password lacks, as far as that can be told from it alone. At least 8 characters is NIST SP 800-63B, at most
+    /// 100 what a login of the session API takes.
+    fn complaint(self, new: &str) -> Option<Conflict> {
+        let (most, is_simple) = match self {
+            Self::Standard => (100, false),
+            Self::Composition => (30, is_simple(new)),
+        };
+        match new.chars().count() {
+            0..8 => Some(Conflict::PasswordTooShort),
+            length if length > most => Some(Conflict::PasswordTooLong),
+            _ if is_simple => Some(Conflict::PasswordTooSimple),
+            _ => None,
+        }
+    }
+
+    /// How many passwords before the present one may not come back.
+    fn former(self) -> u32 {
+        match self {
+            Self::Standard => 0,
+            Self::Composition => 4,
+        }
+    }
+}
+
+/// Whether a password lacks a small letter, a capital, a digit, or a character that is neither letter, digit nor space.
+fn is_simple(password: &str) -> bool {
+    let special = |c: char| !c.is_alphanumeric() && !c.is_whitespace() && !c.is_control();
+    let kinds: [fn(char) -> bool; 3] = [char::is_lowercase, char::is_uppercase, |c| c.is_ascii_digit()];
+    !kinds.into_iter().all(|kind| password.chars().any(kind)) || !password.chars().any(special)
+}
 
 impl TokenService {
     /// Changes a password for who knows the old one. A wrong one counts as a failed login.
@@ -50,12 +83,8 @@ impl TokenService {
         holder: &Holder,
         request: NewPassword<'_>,
     ) -> Result<PasswordChanged, Refusal> {
-        let length = request.new.expose().chars().count();
-        if length < *LENGTHS.start() {
-            return Err(Conflict::PasswordTooShort.into());
-        }
-        if length > *LENGTHS.end() {
-            return Err(Conflict::PasswordTooLong.into());
+        if let Some(complaint) = request.policy.complaint(request.new.expose()) {
+            return Err(complaint.into());
         }
         let account = self.store.enrolled_account(holder.account).await?.ok_or(Refusal::TokenInvalid)?;
         let tried = self.try_password_of(self.subject_of(holder.account), Some(account), request.old).await?;
@@ -64,15 +93,29 @@ impl TokenService {
             return Err(Conflict::PasswordIncorrect.into());
         };
         self.succeed(tried.attempt).await;
-        if request.old == request.new {
+        if request.old == request.new || self.is_former(id, request.policy, request.new).await? {
             return Err(Conflict::PasswordAlreadyUsed.into());
         }
         let new = self.passwords.hash(request.new, self.entropy()).await?;
         let minted = mint::token(rule.format, self.entropy());
         let session = self.session_to_open(rule, id, request.program, &minted, TokenKind::Auth);
         let expires = request.life.map(|life| session.now.after(life));
-        let identity = self.replace(PasswordChange { old, new, expires, session }).await?;
+        let former_kept = request.policy.former();
+        let identity = self.replace(PasswordChange { old, new, expires, former_kept, session }).await?;
         Ok(PasswordChanged { token: IdentityToken { token: minted.text, account: id, identity }, expires })
+    }
+
+    /// Whether a password is one of those that may not come back. Each costs a hash, so they are few.
+    async fn is_former(&self, account: AccountId, policy: PasswordPolicy, new: &Secret) -> Result<bool, Refusal> {
+        if policy.former() == 0 {
+            return Ok(false);
+        }
+        for former in self.store.former_passwords(account).await? {
+            if self.passwords.check(Some(former), new).await? != Verdict::Wrong {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn replace(&self, change: PasswordChange) -> Result<Identity, Refusal> {

@@ -9,14 +9,14 @@ use base64::engine::general_purpose::STANDARD;
 use crate::model::{Secret, Timestamp};
 use crate::plan::ChallengeLimits;
 use crate::store::cuts::Reach;
+use crate::tokens::TokenService;
 use crate::tokens::factor::Means;
 use crate::tokens::holder::Holder;
 use crate::tokens::notifier::{Content, Message};
 use crate::tokens::refusal::{Conflict, Refusal};
 use crate::tokens::session::Authentication;
-use crate::tokens::step_up::Purpose;
+use crate::tokens::step_up::{Asked, Question};
 use crate::tokens::store::{Approval, ChallengeId, ChallengeRow, IfOpen, PushAnswer, PushVerdict};
-use crate::tokens::{TokenService, mint};
 
 /// A key that is shared with a carrier: one signs with it, the other checks. `Debug` prints nothing of it.
 pub struct CarrierKey(hmac::Key);
@@ -79,7 +79,8 @@ impl TokenService {
         key.signed(published, body, signature, self.now().wall)
     }
 
-    /// Asks on a device. Not while a question is open for the same token and channel.
+    /// Asks on a device, unless this was asked before under the same reference. Not while another question is open for the
+    /// same token and channel.
     ///
     /// # Errors
     /// `Conflict`; `StoreUnavailable`.
@@ -87,18 +88,20 @@ impl TokenService {
         &self,
         limits: &ChallengeLimits,
         holder: &Holder,
-        channel: &str,
-        purpose: Purpose,
+        question: Question<'_>,
     ) -> Result<ChallengeId, Refusal> {
-        let (channel, _) = self.channel(holder, channel, Means::Push, purpose).await?;
-        let id = ChallengeId(mint::bytes(self.entropy()));
-        let kind = purpose.kind(Means::Push);
-        let question = self.challenge(id, limits, holder, channel);
-        let expires = question.expires;
+        let (channel, _) = self.channel(holder, question.channel, Means::Push, question.purpose).await?;
+        let kind = question.purpose.kind(Means::Push);
+        let id = self.challenge_id(holder, kind, channel, question.reference);
+        let challenge = self.challenge(id, limits, holder, channel);
+        let expires = challenge.expires;
         // One at a time is interval enough.
-        self.open_challenge(ChallengeRow { kind, if_open: IfOpen::Keep, resend_interval: Duration::ZERO, ..question }).await?;
-        let content = Content::Push { channel };
-        self.surroundings.notifier.send(Message { id: id.to_number().into(), account: holder.account, expires, content });
+        let (resend_interval, remembered_for) = (Duration::ZERO, question.remembered_for());
+        let challenge = ChallengeRow { kind, if_open: IfOpen::Keep, resend_interval, remembered_for, ..challenge };
+        if self.open_challenge(challenge).await? == Asked::Now {
+            let content = Content::Push { channel };
+            self.surroundings.notifier.send(Message { id: id.to_number().into(), account: holder.account, expires, content });
+        }
         Ok(id)
     }
 

@@ -58,8 +58,10 @@ pub enum Conflict {
     CodeWrong,
     /// The old password is wrong.
     PasswordIncorrect,
-    /// The new password is the old one.
+    /// The new password is the old one, or one that may not come back.
     PasswordAlreadyUsed,
+    /// The new password lacks a kind of character that it must have.
+    PasswordTooSimple,
     /// Fewer characters than a password has at least.
     PasswordTooShort,
     /// More characters than a password has at most.

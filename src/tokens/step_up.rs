@@ -26,36 +26,57 @@ pub enum Purpose {
     Enrolment,
 }
 
+/// Whether a question is a new one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tokens) enum Asked {
+    /// It is, and has to go out.
+    Now,
+    /// It went out before.
+    Before,
+}
+
+/// What somebody wants to be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// On which channel, by its name.
+    pub channel: &'a str,
+    /// What for.
+    pub purpose: Purpose,
+    /// The caller's own name for this call; under the same one it is asked once, however often it is sent.
+    pub reference: Option<&'a str>,
+}
+
+/// References are unique for a day (contract section 2).
+const REMEMBERED_FOR: Duration = Duration::from_hours(24);
+
 /// The window in which the challenges of an account are counted; it slides.
 const BUDGET_WINDOW: Duration = Duration::from_mins(10);
 
 impl TokenService {
-    /// Sends a one-time code. One that was sent before for the same token and channel is void.
+    /// Sends a one-time code, unless this was asked before under the same reference. A code that was sent before for the same
+    /// token and channel is void.
     ///
     /// # Errors
     /// `Conflict`; `StoreUnavailable`.
-    pub async fn begin_code(
-        &self,
-        limits: &ChallengeLimits,
-        holder: &Holder,
-        channel: &str,
-        purpose: Purpose,
-    ) -> Result<(), Refusal> {
-        let (channel, reachable) = self.channel(holder, channel, Means::Code, purpose).await?;
+    pub async fn begin_code(&self, limits: &ChallengeLimits, holder: &Holder, question: Question<'_>) -> Result<(), Refusal> {
+        let (channel, reachable) = self.channel(holder, question.channel, Means::Code, question.purpose).await?;
         let phone = reachable.phone.as_deref().and_then(|phone| PhoneNumber::parse(phone).ok());
         let phone = phone.ok_or(Conflict::NoPhoneNumber)?;
         let code = self.one_time_code();
-        let id = ChallengeId(mint::bytes(self.entropy()));
+        let kind = question.purpose.kind(Means::Code);
+        let id = self.challenge_id(holder, kind, channel, question.reference);
         let challenge = ChallengeRow {
-            kind: purpose.kind(Means::Code),
+            kind,
             code: self.keyring.one_time_code(id, code.expose()),
             if_open: IfOpen::Replace,
+            remembered_for: question.remembered_for(),
             ..self.challenge(id, limits, holder, channel)
         };
         let expires = challenge.expires;
-        self.open_challenge(challenge).await?;
-        let content = Content::Sms { to: phone, code, language: "en".into() };
-        self.surroundings.notifier.send(Message { id: id.to_number().into(), account: holder.account, expires, content });
+        if self.open_challenge(challenge).await? == Asked::Now {
+            let content = Content::Sms { to: phone, code, language: "en".into() };
+            self.surroundings.notifier.send(Message { id: id.to_number().into(), account: holder.account, expires, content });
+        }
         Ok(())
     }
 
@@ -132,16 +153,39 @@ impl TokenService {
             budget: limits.per_account,
             budget_window: BUDGET_WINDOW,
             if_open: IfOpen::Keep,
+            remembered_for: Duration::ZERO,
         }
     }
 
-    pub(in crate::tokens) async fn open_challenge(&self, challenge: ChallengeRow) -> Result<(), Refusal> {
+    /// A random name for a challenge, or the one that goes with the reference.
+    pub(in crate::tokens) fn challenge_id(
+        &self,
+        holder: &Holder,
+        kind: ChallengeKind,
+        channel: Channel,
+        reference: Option<&str>,
+    ) -> ChallengeId {
+        match reference {
+            Some(reference) => self.keyring.challenge(holder.token, kind, channel, reference),
+            None => ChallengeId(mint::bytes(self.entropy())),
+        }
+    }
+
+    pub(in crate::tokens) async fn open_challenge(&self, challenge: ChallengeRow) -> Result<Asked, Refusal> {
         match self.store.open_challenge(challenge).await? {
-            Opening::Opened => Ok(()),
+            Opening::Opened => Ok(Asked::Now),
+            Opening::Repeated => Ok(Asked::Before),
             Opening::TooSoon(wait) => Err(Conflict::TooSoon(wait).into()),
             Opening::Exhausted(_) => Err(Conflict::ChallengeLimit.into()),
             Opening::AlreadyOpen => Err(Conflict::State.into()),
         }
+    }
+}
+
+impl Question<'_> {
+    /// How long its reference, if it has one, is remembered.
+    pub(in crate::tokens) fn remembered_for(&self) -> Duration {
+        self.reference.map_or(Duration::ZERO, |_| REMEMBERED_FOR)
     }
 }
 

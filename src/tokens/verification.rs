@@ -2,6 +2,8 @@
 //!
 //! A number that belongs to nobody is treated alike in every answer, budget and lock; only the message is not sent.
 
+use std::time::Duration;
+
 use crate::model::{Denial, Secret, Timestamp};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountStatus;
@@ -52,12 +54,13 @@ impl TokenService {
             budget: rule.budget,
             budget_window: rule.budget_window,
             if_open: IfOpen::Replace,
+            remembered_for: Duration::ZERO,
         };
         let expires = challenge.expires;
         match self.store.open_challenge(challenge).await? {
             Opening::TooSoon(wait) | Opening::Exhausted(wait) => Err(Denial::LimitReached(wait).into()),
-            // Void is what this kind of challenge makes of one that is open.
-            Opening::Opened | Opening::AlreadyOpen => {
+            // Void is what this kind of challenge makes of one that is open, and its name is random.
+            Opening::Opened | Opening::AlreadyOpen | Opening::Repeated => {
                 if let Some(account) = account.filter(|account| account.status == AccountStatus::Active) {
                     let content = Content::Sms { to: phone.clone(), code, language: language.into() };
                     self.surroundings.notifier.send(Message {

@@ -19,5 +19,7 @@ mod outage;
 mod passages;
 mod regressions;
 mod revocation;
+mod seed_back_office;
 mod seed_oauth;
+mod seed_session;
 mod smuggling;

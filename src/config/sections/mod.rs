@@ -22,7 +22,7 @@ pub use notifier::{MessageKind, SmtpTls};
 pub(crate) use notifier::{Notifier, Smtp, SmtpLogin, Webhook};
 pub(crate) use role::Passage;
 pub(crate) use route::{AccessRule, Bearer, Route};
-pub(crate) use session_api::SessionApi;
+pub(crate) use session_api::{AuthTokenUse, PasswordPolicy, SessionApi};
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;

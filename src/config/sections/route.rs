@@ -121,7 +121,7 @@ impl Bearer {
             accept: t.optional(
                 "accept",
                 Filled(Word(&[("access", TokenKind::Access), ("auth", TokenKind::Auth)])),
-                "Which kinds of token are taken; both when left out.",
+                "Which kinds of token are taken; both when left out, unless `auth_token` leaves only one.",
             ),
             scopes: t.optional("scopes", Filled(SCOPE), "Scopes of which the token must have every one."),
             audience: t.optional("audience", Filled(TEXT), "Audiences of which the token must have one."),

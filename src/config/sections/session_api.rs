@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::At;
-use crate::config::notation::{Lasting, Whole};
+use crate::config::notation::{Lasting, Whole, Word};
 use crate::config::sections::SecretReference;
 use crate::config::table::Table;
 use crate::config::units::{days, hours, minutes, seconds};
@@ -15,13 +15,30 @@ pub(crate) struct SessionApi {
     pub(crate) prefix: At<String>,
     pub(crate) idle: At<Duration>,
     pub(crate) absolute: At<Duration>,
+    pub(crate) auth_token: At<AuthTokenUse>,
     pub(crate) challenge_ttl: At<Duration>,
     pub(crate) code_tries: At<u32>,
     pub(crate) resend_interval: At<Duration>,
     pub(crate) challenges_per_account: At<u32>,
     pub(crate) logins_per_source: At<u32>,
+    pub(crate) logins: At<u32>,
     pub(crate) password_life: Option<At<Duration>>,
+    pub(crate) password_policy: At<PasswordPolicy>,
     pub(crate) callback_secret: Option<At<SecretReference>>,
+}
+
+/// What a token from a login is good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AuthTokenUse {
+    Any,
+    ExchangeOnly,
+}
+
+/// What a new password must be like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PasswordPolicy {
+    Standard,
+    Composition,
 }
 
 impl SessionApi {
@@ -30,6 +47,7 @@ impl SessionApi {
             prefix: t.or("prefix", PREFIX, "/multi".to_owned(), "What its paths begin with."),
             idle: t.or("idle", Lasting(seconds(1)..=days(1)), minutes(5), "Life of a session after its last use."),
             absolute: t.or("absolute", Lasting(seconds(1)..=days(30)), hours(12), "Life of a session whatever its use."),
+            auth_token: auth_token(t),
             challenge_ttl: t.or(
                 "challenge_ttl",
                 Lasting(seconds(1)..=minutes(10)),
@@ -55,11 +73,18 @@ impl SessionApi {
                 10,
                 "Logins from one source in a minute; one more, and the source pauses for a minute.",
             ),
+            logins: t.or(
+                "logins",
+                Whole(1..=10_000),
+                20,
+                "Logins of one account within an hour, right or wrong, from anywhere; one more waits until there is room.",
+            ),
             password_life: t.optional(
                 "password_life",
                 Lasting(hours(1)..=days(3650)),
                 "How long a new password is good; for ever when left out.",
             ),
+            password_policy: password_policy(t),
             callback_secret: t.optional(
                 "callback_secret",
                 SecretNotation,
@@ -67,4 +92,22 @@ impl SessionApi {
             ),
         }
     }
+}
+
+fn auth_token(t: &mut Table<'_>) -> At<AuthTokenUse> {
+    t.or(
+        "auth_token",
+        Word(&[("any", AuthTokenUse::Any), ("exchange_only", AuthTokenUse::ExchangeOnly)]),
+        AuthTokenUse::Any,
+        "What a token from a login is good for: everything, or only to be exchanged for an access token.",
+    )
+}
+
+fn password_policy(t: &mut Table<'_>) -> At<PasswordPolicy> {
+    t.or(
+        "password_policy",
+        Word(&[("standard", PasswordPolicy::Standard), ("composition", PasswordPolicy::Composition)]),
+        PasswordPolicy::Standard,
+        "What a new password must be like: 8 to 100 characters, or 8 to 30 of every kind and none of the last five.",
+    )
 }

@@ -1,6 +1,6 @@
 //! Who may use a route.
 
-use crate::config::{AccessRule, At, Bearer, Finding, Place};
+use crate::config::{AccessRule, At, AuthTokenUse, Bearer, Finding, Place};
 use crate::model::{IssuerId, NonEmpty, ScopeSet, TokenKind};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
@@ -17,8 +17,7 @@ impl Workshop<'_> {
 
     fn requirements(&mut self, bearer: &Bearer, place: Place, issuers: &Directory<IssuerId>) -> Option<Requirements> {
         let issuers = self.chosen_issuers(bearer, place, issuers);
-        let kinds =
-            bearer.accept.as_ref().map_or_else(|| vec![TokenKind::Access, TokenKind::Auth], |kinds| kinds.value.clone());
+        let kinds = self.kinds(bearer, issuers.as_ref());
         let rules = bearer.claims.iter().flat_map(|claims| &claims.value).map(|claim| {
             let one_of = NonEmpty::new(claim.value.clone()).ok()?;
             Some(ClaimRule { name: claim.name.value.as_str().into(), one_of })
@@ -31,6 +30,21 @@ impl Workshop<'_> {
             claims: rules.collect::<Option<_>>()?,
             assurance: assurance(bearer),
         })
+    }
+
+    /// The kinds of token that a route takes. Tokens that are for the exchange only are taken nowhere.
+    fn kinds(&mut self, bearer: &Bearer, issuers: Option<&NonEmpty<IssuerId>>) -> Vec<TokenKind> {
+        let service = self.config.token_service.as_ref().filter(|_| issuers.is_some_and(|all| all.contains(&IssuerId(0))));
+        let session = service.and_then(|service| service.value.session.as_ref());
+        let exchange_only = session.is_some_and(|api| api.value.auth_token.value == AuthTokenUse::ExchangeOnly);
+        let Some(accept) = &bearer.accept else {
+            return if exchange_only { vec![TokenKind::Access] } else { vec![TokenKind::Access, TokenKind::Auth] };
+        };
+        if exchange_only && accept.value.contains(&TokenKind::Auth) {
+            let finding = Finding::error(accept.place, "tokens from a login of the session API are for the exchange only");
+            self.report.add(finding.help("leave \"auth\" out, or set auth_token = \"any\" in [token_service.session]"));
+        }
+        accept.value.clone()
     }
 
     fn chosen_issuers(&mut self, bearer: &Bearer, place: Place, issuers: &Directory<IssuerId>) -> Option<NonEmpty<IssuerId>> {

@@ -10,8 +10,8 @@ use crate::plan::compile::Workshop;
 use crate::plan::compile::dress::Wardrobe;
 use crate::plan::compile::routes::{Draft, Particulars, draft};
 use crate::plan::{
-    BackOfficeApi, BackOfficeLimits, BackOfficePaths, Caller, ChallengeLimits, Hashing, LockSettings, OAuthApi, OAuthPaths,
-    SessionApi, SessionOperation, Target, TokenService, TokenType,
+    AuthTokenUse, BackOfficeApi, BackOfficeLimits, BackOfficePaths, Caller, ChallengeLimits, Hashing, LockSettings, OAuthApi,
+    OAuthPaths, PasswordPolicy, SessionApi, SessionOperation, Target, TokenService, TokenType,
 };
 use crate::rules::access::{Access, Requirements};
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey};
@@ -64,6 +64,7 @@ impl Workshop<'_> {
             prefix: from.prefix.value.as_str().into(),
             idle: from.idle.value,
             absolute: from.absolute.value,
+            auth_token: auth_token(from),
             challenges: ChallengeLimits {
                 ttl: from.challenge_ttl.value,
                 tries: from.code_tries.value,
@@ -71,7 +72,12 @@ impl Workshop<'_> {
                 per_account: from.challenges_per_account.value,
             },
             logins_per_source: from.logins_per_source.value,
+            logins: from.logins.value,
             password_life: from.password_life.as_ref().map(|life| life.value),
+            password_policy: match from.password_policy.value {
+                config::PasswordPolicy::Standard => PasswordPolicy::Standard,
+                config::PasswordPolicy::Composition => PasswordPolicy::Composition,
+            },
             // A secret that cannot be had is in the report, so no plan comes of it.
             callback_secret: from.callback_secret.as_ref().and_then(|secret| self.secret(secret)),
         }
@@ -208,7 +214,7 @@ fn session_mounts(api: &config::SessionApi) -> Vec<Mount<'static>> {
         request_ref: true,
     };
     let operations = SessionOperation::ALL.into_iter().filter_map(|operation| {
-        let terms = operation.terms();
+        let terms = operation.terms(auth_token(api));
         let access = match terms.caller {
             Caller::Anybody | Caller::HolderAsked(_) => Access::Public,
             Caller::Holder(kinds) => Access::Bearer(embedded_tokens(NonEmpty::new(kinds.to_vec()).ok()?)),
@@ -216,6 +222,13 @@ fn session_mounts(api: &config::SessionApi) -> Vec<Mount<'static>> {
         Some(mount(terms.name, terms.path, Some(terms.method), access))
     });
     operations.chain([mount("session.elsewhere", "/**", None, Access::Public)]).collect()
+}
+
+fn auth_token(from: &config::SessionApi) -> AuthTokenUse {
+    match from.auth_token.value {
+        config::AuthTokenUse::Any => AuthTokenUse::Any,
+        config::AuthTokenUse::ExchangeOnly => AuthTokenUse::ExchangeOnly,
+    }
 }
 
 /// Tokens of the embedded service of these kinds, whatever they may be used for.

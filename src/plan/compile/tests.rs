@@ -6,8 +6,8 @@ use http::Method;
 use super::*;
 use crate::model::{ClaimValue, Ends, IssuerId, NonEmpty, Style, TokenKind};
 use crate::plan::{
-    ClientAuthentication, IssuerKind, JwtAlgorithm, KeySource, MessageKind, OnOutage, Servers, SmtpTls, Target, TokenType,
-    UpstreamServer,
+    AuthTokenUse, ClientAuthentication, IssuerKind, JwtAlgorithm, KeySource, MessageKind, OnOutage, PasswordPolicy, Servers,
+    SmtpTls, Target, TokenType, UpstreamServer,
 };
 use crate::rules::access::Access;
 use crate::rules::cors::Origins;
@@ -384,7 +384,10 @@ fn the_lives_and_limits_of_the_session_api_reach_their_places() {
         resend_interval = "4s"
         challenges_per_account = 5
         logins_per_source = 6
+        logins = 7
+        auth_token = "exchange_only"
         password_life = "90d"
+        password_policy = "composition"
         callback_secret = { file = "/run/secret" }
         "#,
         "access = \"public\"",
@@ -394,8 +397,9 @@ fn the_lives_and_limits_of_the_session_api_reach_their_places() {
     assert_eq!((&*api.prefix, api.idle, api.absolute), ("/sessions", minutes(1), minutes(60)));
     let limits = api.challenges;
     assert_eq!((limits.ttl, limits.tries, limits.resend_interval, limits.per_account), (minutes(2), 3, seconds(4), 5));
-    assert_eq!(api.logins_per_source, 6);
+    assert_eq!((api.logins_per_source, api.logins, api.auth_token), (6, 7, AuthTokenUse::ExchangeOnly));
     assert_eq!(api.password_life, Some(minutes(90 * 24 * 60)));
+    assert_eq!(api.password_policy, PasswordPolicy::Composition);
     assert_eq!(api.callback_secret.as_ref().map(crate::model::Secret::expose), Some("hush"));
     assert_eq!(&*route_of(&plan, "/sessions/logout", &Method::POST).name, "session.log_out");
 }
@@ -438,6 +442,23 @@ fn a_temporary_token_gets_to_the_password_and_nowhere_else() {
     for path in ["/multi/access_token", "/multi/login_with_password", "/multi/callbacks/push"] {
         assert!(matches!(route_of(&plan, path, &Method::POST).access, Access::Public), "{path}");
     }
+}
+
+#[test]
+fn a_token_for_the_exchange_only_is_taken_by_no_route_of_the_operators_either() {
+    let text = QUICK_START.replace("[token_service.session]", "[token_service.session]\nauth_token = \"exchange_only\"");
+    let kinds = |text: &str, path, method| {
+        let plan = plan_of(text);
+        let requirements = route_of(&plan, path, &method).access.requirements().unwrap().clone();
+        requirements.kinds.as_slice().to_vec()
+    };
+    let (auth, access) = (TokenKind::Auth, TokenKind::Access);
+    assert_eq!(kinds(QUICK_START, "/api/x", Method::GET), [access, auth]);
+    assert_eq!(kinds(&text, "/api/x", Method::GET), [access]);
+    assert_eq!(kinds(&text, "/multi/stepup/challenges/otp/SMS", Method::POST), [access]);
+    assert_eq!(kinds(&text, "/multi/passwords/update", Method::POST), [access, TokenKind::Temporary]);
+    assert_eq!(kinds(&text, "/multi/identities", Method::GET), [auth, access]);
+    assert_eq!(kinds(&text, "/multi/logout", Method::POST), [auth, access]);
 }
 
 #[test]

@@ -54,6 +54,20 @@ pub(crate) const CODE_LENGTH: Length = Length { most: 50, told: ["0", "50"] };
 /// Of a password that somebody logs in with.
 const PASSWORD_LENGTH: Length = Length { most: 100, told: ["0", "100"] };
 
+/// The field in which a caller names a call, so that it is carried out once.
+pub(crate) const REFERENCE: &str = "idempotency-ref";
+
+/// The value of that field, if it is one: 1 to 255 visible ASCII characters.
+pub(crate) fn reference(text: &str) -> Option<&str> {
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    (visible && (1..=255).contains(&text.len())).then_some(text)
+}
+
+/// The field is no reference, or there are two.
+pub(crate) fn reference_invalid() -> InSession {
+    InSession::Invalid(vec![InvalidField { field: REFERENCE, rule: Rule::Regex, params: vec!["^[!-~]{1,255}$"] }])
+}
+
 /// A body that is looked through. Members are named by their path, `password.value`.
 pub(crate) struct Inspection<'a> {
     input: &'a Object,

@@ -22,15 +22,17 @@ use axum::routing::{MethodRouter, any, get, post};
 use serde::Serialize;
 
 use crate::model::{Denial, Secret, Source, Timestamp};
-use crate::plan::{Caller, SessionApi, SessionOperation};
+use crate::plan::{Caller, OperationTerms, SessionApi, SessionOperation};
 use crate::rules::body::Object;
-use crate::rules::window::WindowRule;
 use crate::token_api::reading;
-use crate::token_api::session::body::{CODE_LENGTH, Inspection, identity_to_act_as};
-use crate::token_api::session::words::{IdentityIdBody, InSession, TokenBody, done, success};
+use crate::token_api::session::body::{CODE_LENGTH, Inspection, REFERENCE, identity_to_act_as};
+use crate::token_api::session::words::{IdentityIdBody, InSession, Limits, TokenBody, done, success};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::SessionRule;
-use crate::tokens::{Approval, CarrierKey, ChallengeId, Holder, LogIn, LoggedIn, NewPassword, Purpose, TokenService};
+use crate::tokens::{
+    Approval, CarrierKey, ChallengeId, Holder, LogIn, LogInLimits, LogInRefused, LoggedIn, NewPassword, Purpose, Question,
+    TokenService,
+};
 
 /// API B over a token service.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ pub(crate) struct SessionSkin {
     service: Arc<TokenService>,
     api: SessionApi,
     rule: SessionRule,
-    logins: WindowRule,
+    logins: LogInLimits,
     callback: Option<CarrierKey>,
 }
 
@@ -49,40 +51,37 @@ type Answer = Result<Response, InSession>;
 pub(crate) fn mounts(service: Arc<TokenService>, api: &SessionApi) -> Vec<(String, MethodRouter)> {
     let rule = SessionRule::session(api);
     let callback = api.callback_secret.as_ref().map(CarrierKey::new);
-    let minute = Duration::from_mins(1);
-    let logins = WindowRule::new(api.logins_per_source, minute, minute);
-    let skin = Arc::new(SessionSkin { service, api: api.clone(), rule, logins, callback });
+    let skin = Arc::new(SessionSkin { service, api: api.clone(), rule, logins: LogInLimits::session(api), callback });
     let operations = SessionOperation::ALL.into_iter().map(|operation| {
-        let path = format!("{}{}", api.prefix, operation.terms().path);
-        (path, handler(operation).with_state(Arc::clone(&skin)))
+        let OperationTerms { path, method, .. } = operation.terms(api.auth_token);
+        (format!("{}{path}", api.prefix), handler(operation, method).with_state(Arc::clone(&skin)))
     });
     let elsewhere = ["", "/", "/{*elsewhere}"].map(|rest| (format!("{}{rest}", api.prefix), any(nowhere)));
     operations.chain(elsewhere).collect()
 }
 
-fn handler(operation: SessionOperation) -> MethodRouter<Arc<SessionSkin>> {
+fn handler(operation: SessionOperation, method: Method) -> MethodRouter<Arc<SessionSkin>> {
     match operation {
-        SessionOperation::LogIn => take(operation, log_in),
-        SessionOperation::Identities => take(operation, identities),
-        SessionOperation::AccessToken => take(operation, access_token),
-        SessionOperation::BeginCode => take(operation, begin_code),
-        SessionOperation::VerifyCode => take(operation, verify_code),
-        SessionOperation::BeginPush => take(operation, begin_push),
-        SessionOperation::LogOut => take(operation, log_out),
-        SessionOperation::UpdatePassword => take(operation, update_password),
-        SessionOperation::EnrolCode => take(operation, enrol_code),
-        SessionOperation::ConfirmCode => take(operation, confirm_code),
-        SessionOperation::EnrolPush => take(operation, enrol_push),
-        SessionOperation::PushAnswered => take(operation, push_answered),
+        SessionOperation::LogIn => take(method, log_in),
+        SessionOperation::Identities => take(method, identities),
+        SessionOperation::AccessToken => take(method, access_token),
+        SessionOperation::BeginCode => take(method, begin_code),
+        SessionOperation::VerifyCode => take(method, verify_code),
+        SessionOperation::BeginPush => take(method, begin_push),
+        SessionOperation::LogOut => take(method, log_out),
+        SessionOperation::UpdatePassword => take(method, update_password),
+        SessionOperation::EnrolCode => take(method, enrol_code),
+        SessionOperation::ConfirmCode => take(method, confirm_code),
+        SessionOperation::EnrolPush => take(method, enrol_push),
+        SessionOperation::PushAnswered => take(method, push_answered),
     }
 }
 
-fn take<H, T>(operation: SessionOperation, handler: H) -> MethodRouter<Arc<SessionSkin>>
+fn take<H, T>(method: Method, handler: H) -> MethodRouter<Arc<SessionSkin>>
 where
     H: Handler<T, Arc<SessionSkin>>,
     T: 'static,
 {
-    let method = operation.terms().method;
     let router = if method == Method::GET { get(handler) } else { post(handler) };
     router.fallback(move || async move { InSession::from(Denial::MethodNotAllowed([method].into())) })
 }
@@ -102,7 +101,7 @@ impl SessionSkin {
     async fn caller(&self, operation: SessionOperation, headers: &HeaderMap) -> Result<(Box<str>, Holder), Refusal> {
         let program = self.program(headers).await?;
         let token = bearer(headers).ok_or(Denial::CredentialMissing)?;
-        let kinds = match operation.terms().caller {
+        let kinds = match operation.terms(self.api.auth_token).caller {
             Caller::Anybody => &[],
             Caller::Holder(kinds) | Caller::HolderAsked(kinds) => kinds,
         };
@@ -123,8 +122,9 @@ async fn log_in(State(skin): Skin, from: Option<Extension<Source>>, request: Req
     match skin.service.log_in(&skin.rule, &skin.logins, request).await {
         Ok(LoggedIn::Open(opened)) => Ok(success(&TokenBody::of(&opened, Some("AUTH")))),
         Ok(LoggedIn::PasswordExpired(token)) => Err(InSession::PasswordExpired(token)),
-        Err(Refusal::Denied(Denial::LimitReached(wait))) => Err(InSession::TooMany(wait, skin.api.logins_per_source)),
-        Err(refusal) => Err(refusal.into()),
+        Err(LogInRefused::SourceLimit(wait)) => Err(skin.too_many(wait, skin.api.logins_per_source)),
+        Err(LogInRefused::AccountLimit(wait)) => Err(skin.too_many(wait, skin.api.logins)),
+        Err(LogInRefused::Refused(refusal)) => Err(refusal.into()),
     }
 }
 
@@ -154,8 +154,7 @@ async fn access_token(State(skin): Skin, request: Request) -> Answer {
 /// `POST /stepup/challenges/otp/{channel}`.
 async fn begin_code(State(skin): Skin, Path(channel): Path<String>, request: Request) -> Answer {
     let (_, holder) = skin.caller(SessionOperation::BeginCode, request.headers()).await?;
-    skin.service.begin_code(&skin.api.challenges, &holder, &channel, Purpose::StepUp).await?;
-    Ok(done())
+    skin.send_code(&holder, question(&request, &channel, Purpose::StepUp)?).await
 }
 
 /// `POST /stepup/challenges/otp/{channel}/verify`.
@@ -169,7 +168,7 @@ async fn verify_code(State(skin): Skin, Path(channel): Path<String>, request: Re
 /// `POST /stepup/challenges/push/{channel}`.
 async fn begin_push(State(skin): Skin, Path(channel): Path<String>, request: Request) -> Answer {
     let (_, holder) = skin.caller(SessionOperation::BeginPush, request.headers()).await?;
-    skin.ask_on_device(&holder, &channel, Purpose::StepUp).await
+    skin.ask_on_device(&holder, question(&request, &channel, Purpose::StepUp)?).await
 }
 
 /// `POST /logout`.
@@ -200,7 +199,8 @@ async fn update_password(State(skin): Skin, request: Request) -> Answer {
     let (old, new) = (form.password("oldPassword.value"), form.text("newPassword.value"));
     let (old, new) = form.complete(old.zip(new))?;
     let new = Secret::new(new.to_owned());
-    let request = NewPassword { program: &program, old: &old, new: &new, life: skin.api.password_life };
+    let (life, policy) = (skin.api.password_life, skin.api.password_policy);
+    let request = NewPassword { program: &program, old: &old, new: &new, life, policy };
     let changed = skin.service.change_password(&skin.rule, &holder, request).await?;
     let password_info = Info {
         identity_id: IdentityIdBody::of(&changed.token.identity),
@@ -212,8 +212,7 @@ async fn update_password(State(skin): Skin, request: Request) -> Answer {
 /// `POST /authentication_factors/otp/{channel}`.
 async fn enrol_code(State(skin): Skin, Path(channel): Path<String>, request: Request) -> Answer {
     let (_, holder) = skin.caller(SessionOperation::EnrolCode, request.headers()).await?;
-    skin.service.begin_code(&skin.api.challenges, &holder, &channel, Purpose::Enrolment).await?;
-    Ok(done())
+    skin.send_code(&holder, question(&request, &channel, Purpose::Enrolment)?).await
 }
 
 /// `POST /authentication_factors/otp/{channel}/verify`.
@@ -227,7 +226,7 @@ async fn confirm_code(State(skin): Skin, Path(channel): Path<String>, request: R
 /// `POST /authentication_factors/push/{channel}`.
 async fn enrol_push(State(skin): Skin, Path(channel): Path<String>, request: Request) -> Answer {
     let (_, holder) = skin.caller(SessionOperation::EnrolPush, request.headers()).await?;
-    skin.ask_on_device(&holder, &channel, Purpose::Enrolment).await
+    skin.ask_on_device(&holder, question(&request, &channel, Purpose::Enrolment)?).await
 }
 
 /// `POST /callbacks/push`: a carrier tells what a device answered. It shows a signature instead of an API key.
@@ -250,7 +249,18 @@ async fn push_answered(State(skin): Skin, request: Request) -> Answer {
 }
 
 impl SessionSkin {
-    async fn ask_on_device(&self, holder: &Holder, channel: &str, purpose: Purpose) -> Answer {
+    /// More logins than `reached`, one of the two limits that there are.
+    fn too_many(&self, wait: Duration, reached: u32) -> InSession {
+        let (a_minute, an_hour) = (self.api.logins_per_source, self.api.logins);
+        InSession::TooMany(wait, Limits { reached, a_minute, an_hour })
+    }
+
+    async fn send_code(&self, holder: &Holder, question: Question<'_>) -> Answer {
+        self.service.begin_code(&self.api.challenges, holder, question).await?;
+        Ok(done())
+    }
+
+    async fn ask_on_device(&self, holder: &Holder, question: Question<'_>) -> Answer {
         #[derive(Serialize)]
         struct Body {
             id: String,
@@ -258,7 +268,7 @@ impl SessionSkin {
         if self.callback.is_none() {
             return Err(InSession::channel_not_supported());
         }
-        let id = self.service.begin_push(&self.api.challenges, holder, channel, purpose).await?;
+        let id = self.service.begin_push(&self.api.challenges, holder, question).await?;
         Ok(success(&Body { id: id.to_number() }))
     }
 }
@@ -267,6 +277,16 @@ fn code(input: &Object) -> Result<Secret, InSession> {
     let mut form = Inspection::of(input);
     let code = form.at_most("verificationCode", &CODE_LENGTH);
     Ok(Secret::new(form.complete(code)?.to_owned()))
+}
+
+/// What a call wants to be asked: once under each reference (`idempotency-ref`), if it has one.
+fn question<'r>(request: &'r Request, channel: &'r str, purpose: Purpose) -> Result<Question<'r>, InSession> {
+    let headers = request.headers();
+    let reference = only(headers, REFERENCE).and_then(body::reference);
+    if reference.is_none() && headers.contains_key(REFERENCE) {
+        return Err(body::reference_invalid());
+    }
+    Ok(Question { channel, purpose, reference })
 }
 
 /// The value of a field that comes once.

@@ -258,9 +258,188 @@ async fn a_source_with_too_many_logins_pauses_for_a_minute_and_a_lock_speaks_bef
     }
     let answer = program.log_in_as("somebody@example.com", "wrong").await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "60"));
-    assert_eq!((answer.header("x-ratelimit-reset"), answer.header("x-ratelimit-limit")), ("60", "7, 7;w=60"));
+    assert_eq!((answer.header("x-ratelimit-reset"), answer.header("x-ratelimit-limit")), ("60", "7, 7;w=60, 100;w=3600"));
     program.wait(60);
     program.log_in_as("somebody@example.com", "wrong").await.is(403, WRONG);
+}
+
+#[tokio::test]
+async fn an_account_has_so_many_logins_in_any_hour_whoever_it_is_and_a_lock_speaks_before_that() {
+    let mut plan = settings();
+    plan.session.as_mut().unwrap().logins = 6;
+    let program = Program::with(plan).await;
+    let nobody = "nobody@example.com";
+    for email in [EMAIL, nobody] {
+        for _ in 0..3 {
+            program.log_in_as(email, "wrong").await.is(403, WRONG);
+        }
+    }
+    program.wait(60);
+    for _ in 0..2 {
+        program.log_in().await;
+        program.log_in_as(nobody, "wrong").await.is(403, WRONG);
+    }
+    for _ in 0..4 {
+        let locked = program.log_in_as(nobody, "wrong").await;
+        assert_eq!((locked.status.as_u16(), locked.header("retry-after")), (423, "1800"));
+    }
+    program.log_in().await;
+    program.wait(10);
+    for wait in ["3530", "3530"] {
+        let answer = program.log_in_as(EMAIL, PASSWORD).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, wait));
+        assert_eq!((answer.header("x-ratelimit-reset"), answer.header("x-ratelimit-limit")), (wait, "6, 100;w=60, 6;w=3600"));
+    }
+    program.log_in_as("somebody@example.com", "wrong").await.is(403, WRONG);
+
+    program.wait(3529);
+    assert_eq!(program.log_in_as(EMAIL, PASSWORD).await.header("retry-after"), "1", "the window slides");
+    program.wait(1);
+    for _ in 0..3 {
+        program.log_in().await;
+    }
+    assert_eq!(program.log_in_as(EMAIL, PASSWORD).await.header("retry-after"), "60", "three were a minute later");
+    // The lock took its failures with it, but the hour's window has those that were admitted: five, of which three are over.
+    for _ in 0..4 {
+        program.log_in_as(nobody, "wrong").await.is(403, WRONG);
+    }
+    assert_eq!(program.log_in_as(nobody, "wrong").await.header("retry-after"), "60");
+}
+
+#[tokio::test]
+async fn a_token_for_the_exchange_only_is_forbidden_everywhere_else() {
+    let mut plan = settings();
+    plan.session.as_mut().unwrap().auth_token = plan::AuthTokenUse::ExchangeOnly;
+    let program = Program::with(plan).await;
+    let auth = program.log_in().await;
+    assert_eq!(program.identities(&auth).await.status, StatusCode::OK);
+    let access = program.access_token(&auth).await;
+    for path in ["/stepup/challenges/otp/SMS", "/stepup/challenges/push/AUTHY", "/authentication_factors/otp/SMS"] {
+        program.ask(path, &auth).await.is(403, BAD_KIND);
+    }
+    program.verify(&auth, "123456").await.is(403, BAD_KIND);
+    let passwords = json!({ "oldPassword": { "value": PASSWORD }, "newPassword": { "value": "correct horse" } });
+    program.post("/passwords/update", &auth, &passwords).await.is(403, BAD_KIND);
+    assert_eq!(program.ask("/stepup/challenges/otp/SMS", &access).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(program.verify(&access, "123456").await.status, StatusCode::NO_CONTENT);
+    let changed = program.post("/passwords/update", &access, &passwords).await.member("token");
+    program.ask("/stepup/challenges/otp/SMS", &changed).await.is(403, BAD_KIND);
+    assert_eq!(program.ask("/logout", &changed).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_policy_of_composition_wants_every_kind_of_character_and_none_of_the_last_five_passwords() {
+    let mut plan = settings();
+    plan.session.as_mut().unwrap().password_policy = plan::PasswordPolicy::Composition;
+    let program = Program::with(plan).await;
+    let mut token = program.log_in().await;
+    let change = async |token: &str, old: &str, new: &str| {
+        let body = json!({ "oldPassword": { "value": old }, "newPassword": { "value": new } });
+        program.post("/passwords/update", token, &body).await
+    };
+    let long = format!("Aa1!{}", "x".repeat(27));
+    for (new, code) in [
+        ("Aa1!xxx", "PASSWORD_TOO_SHORT"),
+        (&*long, "PASSWORD_TOO_LONG"),
+        ("aa1!xxxx", "PASSWORD_TOO_SIMPLE"),
+        ("AA1!XXXX", "PASSWORD_TOO_SIMPLE"),
+        ("Aaa!xxxx", "PASSWORD_TOO_SIMPLE"),
+        ("Aa11 xxx", "PASSWORD_TOO_SIMPLE"),
+    ] {
+        change(&token, PASSWORD, new).await.is(409, &format!(r#"{{"errorCode":"{code}"}}"#));
+    }
+    let passwords: Vec<String> = (0..6).map(|number| format!("Aa{number}!xxxx")).collect();
+    let mut present = PASSWORD;
+    for new in &passwords {
+        token = change(&token, present, new).await.member("token");
+        present = new;
+    }
+    let used = r#"{"errorCode":"PASSWORD_ALREADY_USED"}"#;
+    for last in &passwords[1..] {
+        change(&token, present, last).await.is(409, used);
+    }
+    token = change(&token, present, &passwords[0]).await.member("token");
+    change(&token, &passwords[0], &passwords[1]).await.member("token");
+    assert_eq!(program.api.world.former_passwords(), 4, "with the present one they are five");
+}
+
+#[tokio::test]
+async fn without_such_a_policy_former_passwords_may_come_back_and_are_not_kept() {
+    let program = Program::new().await;
+    let token = program.log_in().await;
+    let change = async |token: &str, old: &str, new: &str| {
+        let body = json!({ "oldPassword": { "value": old }, "newPassword": { "value": new } });
+        program.post("/passwords/update", token, &body).await.member("token")
+    };
+    let token = change(&token, PASSWORD, "correct horse").await;
+    change(&token, "correct horse", PASSWORD).await;
+    assert_eq!(program.api.world.former_passwords(), 0);
+}
+
+#[tokio::test]
+async fn a_challenge_is_begun_once_under_each_reference() {
+    let program = Program::new().await;
+    let token = program.log_in().await;
+    let ask = async |path: &str, token: &str, references: &[&str]| {
+        let mut request = Request::post(format!("/multi{path}")).header("api-key", program.key.expose());
+        for reference in references {
+            request = request.header("idempotency-ref", *reference);
+        }
+        program.api.send(request.header("authorization", format!("Bearer {token}")).body(Bytes::new()).unwrap()).await
+    };
+    let (code, push) = ("/stepup/challenges/otp/SMS", "/stepup/challenges/push/AUTHY");
+    let begun = || program.api.world.challenges();
+    assert_eq!((ask(code, &token, &["a"]).await.status, begun()), (StatusCode::NO_CONTENT, 1));
+    assert_eq!((ask(code, &token, &["a"]).await.status, begun()), (StatusCode::NO_CONTENT, 1));
+    ask(code, &token, &["b"]).await.is(409, r#"{"errorCode":"RETRY_IN_15SEC"}"#);
+    program.wait(15);
+    assert_eq!(
+        (ask(code, &token, &["b"]).await.status, begun()),
+        (StatusCode::NO_CONTENT, 2),
+        "what was refused was not begun"
+    );
+    assert_eq!((ask(code, &token, &["a"]).await.status, begun()), (StatusCode::NO_CONTENT, 2), "and does not come back");
+    let other = program.log_in().await;
+    assert_eq!((ask(code, &other, &["a"]).await.status, begun()), (StatusCode::NO_CONTENT, 3), "another token");
+
+    let first = ask(push, &token, &["a"]).await.member("id");
+    assert_eq!(ask(push, &token, &["a"]).await.member("id"), first);
+    ask(push, &token, &["b"]).await.is(409, r#"{"errorCode":"STATE_INVALID"}"#);
+    assert_eq!(program.device_answers(&first, "DECLINED").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(ask(push, &token, &["a"]).await.member("id"), first, "nothing is asked anew");
+    assert_ne!(ask(push, &token, &["b"]).await.member("id"), first);
+    let long = "x".repeat(256);
+    for bad in [&["a", "a"][..], &[""], &["two words"], &[&long]] {
+        let invalid = r#"[{"params":["^[!-~]{1,255}$"],"fieldName":"idempotency-ref","error":"REGEX"}]"#;
+        let told = r#"{"message":"The request is not valid.","syntaxErrors":{"invalidFields":"#;
+        ask(code, &token, bad).await.is(400, &format!("{told}{invalid}}}}}"));
+    }
+}
+
+#[tokio::test]
+async fn a_reference_is_remembered_for_a_day_whatever_becomes_of_the_challenge() {
+    let mut plan = settings();
+    plan.session.as_mut().unwrap().idle = Duration::from_hours(48);
+    plan.session.as_mut().unwrap().absolute = Duration::from_hours(48);
+    let program = Program::with(plan).await;
+    let token = program.log_in().await;
+    let ask = async || {
+        let request = Request::post("/multi/stepup/challenges/otp/SMS").header("api-key", program.key.expose());
+        let request = request.header("idempotency-ref", "a").header("authorization", format!("Bearer {token}"));
+        program.api.send(request.body(Bytes::new()).unwrap()).await.status
+    };
+    let tend = async || {
+        let now = crate::model::Clock::now(&*program.api.world.clock);
+        program.api.world.service.clean_up(now).await.unwrap();
+    };
+    assert_eq!(ask().await, StatusCode::NO_CONTENT);
+    program.wait(86_399);
+    tend().await;
+    assert_eq!((ask().await, program.api.world.challenges()), (StatusCode::NO_CONTENT, 1));
+    program.wait(1);
+    tend().await;
+    assert_eq!(program.api.world.challenges(), 0, "forgotten");
+    assert_eq!((ask().await, program.api.world.challenges()), (StatusCode::NO_CONTENT, 1));
 }
 
 #[tokio::test]

@@ -86,6 +86,17 @@ impl<'a> TokenBody<'a> {
     }
 }
 
+/// How many logins there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The limit that was reached, one of the others.
+    pub(super) reached: u32,
+    /// From one source.
+    pub(super) a_minute: u32,
+    /// Of one account.
+    pub(super) an_hour: u32,
+}
+
 /// Why an operation of API B has no success to tell.
 #[derive(Debug)]
 pub(crate) enum InSession {
@@ -95,8 +106,8 @@ pub(crate) enum InSession {
     Invalid(Vec<InvalidField>),
     /// The password is right but has expired: a token for a new one.
     PasswordExpired(Secret),
-    /// There were too many logins for now; how long, and how many a minute there may be.
-    TooMany(Duration, u32),
+    /// There were too many logins for now; for how long, and how many there may be.
+    TooMany(Duration, Limits),
     /// The token does not entitle to another.
     TokenForbidden,
     /// Who calls back has not signed what it says.
@@ -167,8 +178,8 @@ impl IntoResponse for InSession {
                 }
                 not_stored((StatusCode::CONFLICT, Json(Body { token: token.expose() })).into_response())
             }
-            Self::TooMany(wait, a_minute) => {
-                let limits = HeaderValue::try_from(format!("{a_minute}, {a_minute};w=60"));
+            Self::TooMany(wait, Limits { reached, a_minute, an_hour }) => {
+                let limits = HeaderValue::try_from(format!("{reached}, {a_minute};w=60, {an_hour};w=3600"));
                 let answer = denied(&Denial::LimitReached(wait));
                 if let Ok(limits) = limits { with(answer, LIMITS, limits) } else { answer }
             }
@@ -268,6 +279,7 @@ fn conflicting(conflict: Conflict) -> Response {
         Conflict::CodeWrong => "VERIFICATION_CODE_INVALID",
         Conflict::PasswordIncorrect => "PASSWORD_INCORRECT",
         Conflict::PasswordAlreadyUsed => "PASSWORD_ALREADY_USED",
+        Conflict::PasswordTooSimple => "PASSWORD_TOO_SIMPLE",
         Conflict::PasswordTooShort => "PASSWORD_TOO_SHORT",
         Conflict::PasswordTooLong => "PASSWORD_TOO_LONG",
     };

@@ -44,6 +44,8 @@ pub trait SessionStore {
     /// Replaces a password, ends every session of the account and opens another. `None`, and nothing done, if the password was
     /// changed meanwhile or the account cannot be used any more.
     async fn change_password(&self, step: PasswordChange) -> Result<Option<Identity>, StoreFault>;
+    /// The passwords that an account had before the one it has, as far as they are kept; the newest first.
+    async fn former_passwords(&self, account: AccountId) -> Result<Vec<PasswordHash>, StoreFault>;
     /// Lets a password expire at that time; false if the account has none.
     async fn expire_password(&self, of: AccountId, at: Timestamp) -> Result<bool, StoreFault>;
 
@@ -109,6 +111,8 @@ pub struct PasswordChange {
     pub new: PasswordHash,
     /// Until when the new one is good.
     pub expires: Option<Timestamp>,
+    /// How many of the former ones are kept, the old one among them.
+    pub former_kept: u32,
     /// What is opened instead of the sessions that end.
     pub session: OpenSession,
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::model::{Clock, Entropy, IssuerId, Now, Secret, Tick, Timestamp};
 use crate::plan::{
-    self, BackOfficeApi, BackOfficeLimits, BackOfficePaths, ChallengeLimits, Environment, Hashing, LockSettings, OAuthApi,
-    OAuthPaths, SessionApi, TokenType,
+    self, AuthTokenUse, BackOfficeApi, BackOfficeLimits, BackOfficePaths, ChallengeLimits, Environment, Hashing, LockSettings,
+    OAuthApi, OAuthPaths, PasswordPolicy, SessionApi, TokenType,
 };
 use crate::store::cuts::Cuts;
 use crate::store::revocations::{Revocations, Unwitnessed};
@@ -134,8 +134,11 @@ pub(crate) fn settings() -> plan::TokenService {
                 resend_interval: Duration::from_secs(15),
                 per_account: 10,
             },
+            auth_token: AuthTokenUse::Any,
             logins_per_source: 100,
+            logins: 100,
             password_life: None,
+            password_policy: PasswordPolicy::Standard,
             callback_secret: Some(secret("shared with the carrier")),
         }),
         back_office: None,
@@ -230,6 +233,18 @@ impl World {
     }
 
     /// Whether an access token is good.
+    /// How many passwords are kept that somebody had before.
+    pub(crate) fn former_passwords(&self) -> i64 {
+        let db = rusqlite::Connection::open(self.directory.database()).unwrap();
+        db.query_row("SELECT count(*) FROM former_password", [], |row| row.get(0)).unwrap()
+    }
+
+    /// How many challenges there are, open or not. One goes out for each that is opened.
+    pub(crate) fn challenges(&self) -> i64 {
+        let db = rusqlite::Connection::open(self.directory.database()).unwrap();
+        db.query_row("SELECT count(*) FROM challenge", [], |row| row.get(0)).unwrap()
+    }
+
     pub(crate) async fn is_good(&self, token: &str) -> bool {
         self.service.introspect(token).await.unwrap().is_some()
     }

@@ -112,6 +112,27 @@ pub(crate) fn assert_dressed(response: &Response, what: &str) {
     }
 }
 
+/// Checks that an answer of the token service is dressed, is kept by nobody, and has the fields that its status demands:
+/// a challenge on 401 (RFC 9110 section 15.5.2), the methods on 405, and when to come back on 423, 429 and 503.
+#[track_caller]
+pub(crate) fn assert_complete(response: &Response, what: &str) {
+    assert_dressed(response, what);
+    let due = |name: &str| assert!(!response.only(name).is_empty(), "{what}: {name} of\n{response:#?}");
+    match response.status {
+        401 => due("WWW-Authenticate"),
+        405 => due("Allow"),
+        423 | 429 | 503 => assert!(seconds_to_wait(response) > 0, "{what}: {response:#?}"),
+        _ => {}
+    }
+    assert_eq!(response.only("Cache-Control"), "no-store", "{what}: {response:#?}");
+}
+
+/// After how many seconds to come back.
+#[track_caller]
+pub(crate) fn seconds_to_wait(response: &Response) -> u64 {
+    response.only("Retry-After").parse().unwrap_or_else(|error| panic!("{error}: {response:#?}"))
+}
+
 /// Checks the 401 of style `oauth`: its two keys, a Bearer challenge, and the twelve headers.
 #[track_caller]
 pub(crate) fn assert_unauthenticated(response: &Response, what: &str) {

@@ -56,6 +56,19 @@ impl Quickstart {
         (self.process.finish(), self.dir)
     }
 
+    /// Starts it again with its configuration changed, as an operator would: `portcullis run` on the same directory.
+    #[track_caller]
+    pub(crate) fn reconfigured(self, change: impl FnOnce(String) -> String) -> Self {
+        let variables = self.variables.clone();
+        let (finished, dir) = self.stop();
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        let file = dir.write("gateway.toml", &change(dir.read("gateway.toml")));
+        let mut process = Process::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
+        await_readiness(admin);
+        Self { address, admin, variables, process, dir }
+    }
+
     /// Where its files are.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()

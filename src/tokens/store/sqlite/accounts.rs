@@ -120,3 +120,25 @@ pub(super) fn replace_password(db: &Connection, replacement: &PasswordReplacemen
 pub(super) fn expire_password(db: &Connection, account: AccountId, at: Timestamp) -> rusqlite::Result<bool> {
     Ok(db.execute("UPDATE password SET expires = ?2 WHERE account_id = ?1", (account, At(at)))? == 1)
 }
+
+pub(super) fn former_passwords(db: &Connection, account: AccountId) -> rusqlite::Result<Vec<PasswordHash>> {
+    db.prepare_cached("SELECT phc FROM former_password WHERE account_id = ?1 ORDER BY id DESC LIMIT 100")?
+        .query_map([account], |row| row.get(0).map(PasswordHash))?
+        .collect()
+}
+
+/// Adds a password to the former ones, and forgets those that are more than are kept.
+pub(super) fn keep_former_password(
+    db: &Connection,
+    account: AccountId,
+    former: &PasswordHash,
+    kept: u32,
+) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT INTO former_password (account_id, phc) VALUES (?1, ?2)")?.execute((account, &former.0))?;
+    db.prepare_cached(
+        "DELETE FROM former_password WHERE account_id = ?1
+             AND id NOT IN (SELECT id FROM former_password WHERE account_id = ?1 ORDER BY id DESC LIMIT ?2)",
+    )?
+    .execute((account, kept))?;
+    Ok(())
+}

@@ -15,6 +15,9 @@ use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Con
 const NOBODYS: i64 = 50_000;
 
 pub(super) fn open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Opening> {
+    if was_opened(db, new.id)? {
+        return Ok(Opening::Repeated);
+    }
     if let Some(refused) = refusal(db, new)? {
         return Ok(refused);
     }
@@ -46,9 +49,13 @@ pub(super) fn open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Open
         ":id": new.id, ":kind": new.kind.name(), ":destination": new.destination, ":account": new.account, ":token": token,
         ":channel": channel, ":code": new.code,
         ":max_tries": new.max_tries, ":now": At(new.now), ":expires": At(new.expires),
-        ":keep_until": At(new.expires.max(new.now.after(new.budget_window))),
+        ":keep_until": At(new.expires.max(new.now.after(new.budget_window.max(new.remembered_for)))),
     })?;
     Ok(Opening::Opened)
+}
+
+fn was_opened(db: &Connection, id: ChallengeId) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM challenge WHERE id = ?1)")?.query_row([id], |row| row.get(0))
 }
 
 /// Why another challenge may not be opened now, if it may not. Waits are exact, over windows that slide. The budget is the

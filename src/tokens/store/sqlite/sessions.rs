@@ -13,7 +13,7 @@ use crate::tokens::store::sqlite::rows::{At, Hash, Kind};
 use crate::tokens::store::sqlite::{SqliteStore, accounts, identities, step_up};
 use crate::tokens::store::{
     ChallengeId, ChallengeKind, CodeAnswer, CodeVerdict, Enrolled, Exchange, ExchangeStep, OpenSession, PasswordChange,
-    PushAnswer, PushVerdict, Reachable, SessionStore, StoreFault,
+    PasswordHash, PushAnswer, PushVerdict, Reachable, SessionStore, StoreFault,
 };
 
 #[async_trait]
@@ -62,6 +62,10 @@ impl SessionStore for SqliteStore {
 
     async fn change_password(&self, step: PasswordChange) -> Result<Option<Identity>, StoreFault> {
         self.writer.step(move |db| change_password(db, &step)).await
+    }
+
+    async fn former_passwords(&self, account: AccountId) -> Result<Vec<PasswordHash>, StoreFault> {
+        self.readers.read(move |db| accounts::former_passwords(db, account)).await
     }
 
     async fn expire_password(&self, of: AccountId, at: Timestamp) -> Result<bool, StoreFault> {
@@ -168,13 +172,14 @@ fn note_uses(db: &Connection, uses: &[(Box<str>, Timestamp)]) -> rusqlite::Resul
 }
 
 fn change_password(db: &Connection, step: &PasswordChange) -> rusqlite::Result<Option<Identity>> {
-    let PasswordChange { old, new, expires, session } = step;
+    let PasswordChange { old, new, expires, former_kept, session } = step;
     let changed = db
         .prepare_cached("UPDATE password SET phc = ?3, changed = ?4, expires = ?5 WHERE account_id = ?1 AND phc = ?2")?
         .execute((session.account, &old.0, &new.0, At(session.now), expires.map(At)))?;
     if changed != 1 {
         return Ok(None);
     }
+    accounts::keep_former_password(db, session.account, old, *former_kept)?;
     db.prepare_cached(
         "UPDATE session SET ended = ?2, end_reason = 'password-changed' WHERE account_id = ?1 AND ended IS NULL",
     )?
