@@ -5,3 +5,4 @@
 
 pub mod cuts;
 pub mod revocations;
+pub mod sqlite;

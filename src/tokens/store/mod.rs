@@ -22,23 +22,13 @@ mod sessions;
 mod signing_keys;
 pub mod sqlite;
 
+pub use crate::store::sqlite::StoreFault;
 pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep};
 pub use sessions::{
     Approval, CodeAnswer, CodeVerdict, Exchange, ExchangeStep, OpenSession, PasswordChange, PushAnswer, PushVerdict, Reachable,
     SessionStore,
 };
 pub use signing_keys::{SigningKeyRow, SigningKeyStore};
-
-/// Why a step was not done. In every case nothing of it has been kept, unless the machine died while it was being kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum StoreFault {
-    /// Too many steps are waiting.
-    #[error("too many steps wait for the database")]
-    Full,
-    /// The database refused or failed; its log line says why.
-    #[error("the database failed")]
-    Failed,
-}
 
 /// The state of the token service.
 #[async_trait]
