@@ -9,11 +9,11 @@ mod files;
 mod machine;
 mod observer;
 mod signals;
+mod state;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,12 +24,14 @@ use crate::admin::{self, Readiness, Shown};
 use crate::app::embedded::{Embedded, NotStarted};
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::observer::Counting;
+use crate::app::state::State;
 use crate::flow::Flow;
 use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::model::{Clock, Entropy};
-use crate::plan::{IssuerKind, OnOutage, Plan, Servers};
+use crate::plan::{Plan, Servers};
 use crate::store::cuts::Cuts;
-use crate::store::revocations::Revocations;
+use crate::store::journal::{Journal, JournalFault};
+use crate::store::revocations::{Ledger, Revocations};
 use crate::telemetry::{Metrics, start_logs};
 use crate::tokens::TokenService;
 use crate::verify::Verifier;
@@ -40,12 +42,8 @@ pub use embedded::open as open_token_service;
 pub use files::{LoadError, Loaded, load};
 pub use machine::new_password;
 
-/// How often what has expired is cleaned up.
-const CLEAN_EVERY: Duration = Duration::from_mins(1);
 /// How often it is written down when sessions were last used.
 const WRITE_USES_EVERY: Duration = Duration::from_secs(5);
-/// How long an introspection may be in the air when a cut is made; added to what cuts must be remembered for.
-const LONGEST_LOAD: Duration = Duration::from_mins(1);
 
 /// Why a gateway did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +57,15 @@ pub enum StartError {
     /// The embedded token service cannot be opened.
     #[error("the token service cannot start: {0}")]
     TokenService(String),
+    /// What was to be remembered cannot be had.
+    #[error(transparent)]
+    State(#[from] JournalFault),
+    /// Somebody else uses the file.
+    #[error("another gateway runs on {}", .0.display())]
+    Claimed(PathBuf),
+    /// The file that says so cannot be made.
+    #[error("cannot make {path}: {1}", path = .0.display())]
+    Unclaimed(PathBuf, std::io::Error),
     /// Issuers cannot be set up.
     #[error(transparent)]
     Issuers(#[from] SetupError),
@@ -81,8 +88,9 @@ pub struct Gateway {
     verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
     tokens: Option<Arc<TokenService>>,
-    /// Keeps a second gateway off the embedded service's database.
-    _claim: Option<File>,
+    journal: Option<Arc<Journal>>,
+    /// Keep a second gateway off the embedded service's database and off the state file.
+    _claims: [Option<File>; 2],
     /// Where it listens, with the real ports, and whether over TLS.
     pub addresses: Vec<(SocketAddr, bool)>,
     /// Where health and metrics are served.
@@ -104,10 +112,10 @@ impl Gateway {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new(&plan).map_err(|error| program(&error))?);
-        let cuts = Arc::new(Cuts::new(retention(&plan)));
-        let revocations = Revocations::new(Arc::clone(&cuts), None, Arc::new(Counting(Arc::clone(&metrics))));
-
-        let claim = plan.token_service.as_ref().map(|service| claim(&service.database)).transpose()?;
+        let database = plan.token_service.as_ref().map(|service| state::claim(&service.database)).transpose()?;
+        let State { cuts, journal, claim } = State::open(&plan, clock.now())?;
+        let ledger = journal.clone().map(|journal| journal as Arc<dyn Ledger>);
+        let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::new(Counting(Arc::clone(&metrics))));
         let embedded = runtime.block_on(Embedded::start(&plan, &revocations, &clock, &entropy))?;
         let verifier =
             Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
@@ -127,7 +135,20 @@ impl Gateway {
         let (service, tokens) = embedded.map(|embedded| (embedded.http, embedded.tokens)).unzip();
         let parts = Parts { plan, flow, clock: Arc::clone(&clock), entropy, service, metrics: Arc::clone(&metrics), echo };
         let workers = gateway::start(parts, &bound)?;
-        Ok(Self { runtime, workers, ready, clock, cuts, verifier, metrics, tokens, _claim: claim, addresses, admin })
+        Ok(Self {
+            runtime,
+            workers,
+            ready,
+            clock,
+            cuts,
+            verifier,
+            metrics,
+            tokens,
+            journal,
+            _claims: [database, claim],
+            addresses,
+            admin,
+        })
     }
 
     /// Serves until the process is told to stop, then lets requests in flight end.
@@ -136,7 +157,14 @@ impl Gateway {
     /// If the system cannot deliver signals.
     pub fn run(self) -> std::io::Result<()> {
         self.ready.begin();
-        self.runtime.spawn(clean_up(self.tokens.clone(), Arc::clone(&self.cuts), Arc::clone(&self.clock)));
+        let cleaner = state::Cleaner {
+            tokens: self.tokens.clone(),
+            cuts: Arc::clone(&self.cuts),
+            journal: self.journal.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+        };
+        self.runtime.spawn(cleaner.clean_up());
         if let Some(tokens) = &self.tokens {
             self.runtime.spawn(write_uses(Arc::clone(tokens)));
         }
@@ -154,21 +182,6 @@ impl Gateway {
         }
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(())
-    }
-}
-
-/// Claims a database for one gateway. Two would each count failed sign-ins by themselves, and neither would hear of what the
-/// other revokes. The claim ends with the process, however that ends; commands that change accounts need none.
-fn claim(database: &Path) -> Result<File, StartError> {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(StartError::TokenService(format!("another gateway runs on {}", database.display())))
-        }
-        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 
@@ -211,35 +224,6 @@ fn verifier(
         embedded: embedded.map(Embedded::introspection),
         observer: Arc::new(Counting(Arc::clone(metrics))),
     })
-}
-
-/// How long a cut must be remembered: until nothing can be remembered, or be in the air, that was loaded before it; and for
-/// JWTs, which nobody can be asked about again, as long as one may live.
-fn retention(plan: &Plan) -> Duration {
-    /// The longest life of a JWT against which a cut is kept, a day.
-    const LONGEST_JWT: Duration = Duration::from_hours(24);
-    let remembered = plan.issuers.iter().map(|issuer| match &issuer.kind {
-        IssuerKind::Embedded => LONGEST_LOAD,
-        IssuerKind::Introspection(remote) => remote.cache_ttl,
-        IssuerKind::Jwt(_) => LONGEST_JWT,
-    });
-    let graces = plan.routes.iter().map(|route| match route.freshness.on_outage {
-        OnOutage::Deny => Duration::ZERO,
-        OnOutage::Grace(grace) => grace,
-    });
-    remembered.max().unwrap_or_default() + graces.max().unwrap_or_default() + LONGEST_LOAD
-}
-
-async fn clean_up(tokens: Option<Arc<TokenService>>, cuts: Arc<Cuts>, clock: Arc<dyn Clock>) {
-    loop {
-        tokio::time::sleep(CLEAN_EVERY).await;
-        cuts.forget_old(clock.now().tick);
-        if let Some(tokens) = &tokens
-            && let Err(denial) = tokens.clean_up(clock.now()).await
-        {
-            tracing::warn!(reason = denial.reason(), "cannot clean up the token service's database");
-        }
-    }
 }
 
 async fn write_uses(tokens: Arc<TokenService>) {

@@ -20,7 +20,7 @@ pub use schema::schema;
 pub(crate) use sections::{
     AccessRule, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers, Identity,
     Introspection, Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Route, SecretReference, SessionApi, Settings,
-    TokenService, TokenType, Upstream,
+    StateFile, TokenService, TokenType, Upstream,
 };
 pub use sections::{Ends, Environment, JwtAlgorithm};
 pub(crate) use suggest::did_you_mean;
