@@ -3,6 +3,7 @@
 //! A gateway is loaded (`load`), started (`Gateway::start`), and runs until it is told to stop (`Gateway::run`). Deliberately
 //! absent: decisions, and words for the operator, which are `cli`'s.
 
+mod call;
 mod echo;
 mod embedded;
 mod files;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::admin::{self, Readiness, Shown};
+use crate::admin::{self, Readiness, Revoker, Shown};
 use crate::app::embedded::{Embedded, NotStarted};
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::observer::Counting;
@@ -38,9 +39,10 @@ use crate::verify::Verifier;
 use crate::verify::observe::Unobserved;
 use crate::verify::setup::{Needs, Setup, SetupError};
 
+pub use call::{CallError, Called, call_admin};
 pub use embedded::open as open_token_service;
 pub use files::{LoadError, Loaded, load};
-pub use machine::new_password;
+pub use machine::{new_password, variable};
 
 /// How often it is written down when sessions were last used.
 const WRITE_USES_EVERY: Duration = Duration::from_secs(5);
@@ -119,7 +121,7 @@ impl Gateway {
         let embedded = runtime.block_on(Embedded::start(&plan, &revocations, &clock, &entropy))?;
         let verifier =
             Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
-        let flow = Arc::new(Flow::new(Arc::clone(&verifier), revocations));
+        let flow = Arc::new(Flow::new(Arc::clone(&verifier), revocations.clone()));
 
         let bound = gateway::bind(&plan.listeners)?;
         let addresses = bound.iter().map(|listener| (listener.address, listener.is_tls())).collect();
@@ -131,7 +133,13 @@ impl Gateway {
 
         let ready = Readiness::default();
         let shown = Shown { metrics: Arc::clone(&metrics), ready: ready.clone(), envelope: Arc::clone(&plan.fallback) };
-        runtime.spawn(admin::serve(admin_listener, shown));
+        let revoker = Revoker {
+            issuers: plan.issuers.iter().map(|issuer| (Arc::clone(&issuer.name), issuer.id)).collect(),
+            embedded: embedded.as_ref().map(|embedded| Arc::clone(&embedded.tokens)),
+            revocations: revocations.clone(),
+            clock: Arc::clone(&clock),
+        };
+        runtime.spawn(admin::serve(admin_listener, shown, plan.admin.token.clone(), revoker));
         let (service, tokens) = embedded.map(|embedded| (embedded.http, embedded.tokens)).unzip();
         let parts = Parts { plan, flow, clock: Arc::clone(&clock), entropy, service, metrics: Arc::clone(&metrics), echo };
         let workers = gateway::start(parts, &bound)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{Timestamp, TokenKind};
-use crate::store::cuts::Fingerprint;
+use crate::store::cuts::{Fingerprint, Reach};
 use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
 use crate::tokens::factor::Channel;
@@ -83,6 +83,9 @@ pub trait TokenStore: EntryStore + SessionStore + SigningKeyStore + Send + Sync 
     async fn rotate(&self, step: RotateStep) -> Result<Rotation, StoreFault>;
     /// Revokes a token of this client: an access token alone, a refresh token with its whole grant.
     async fn revoke(&self, token: Fingerprint, client: &str, now: Timestamp) -> Result<Revocation, StoreFault>;
+    /// Ends what an operator names: every session that is reached, with its grants, and the codes that would open another. The
+    /// session of a token, whichever of its tokens that is; `None` if it belongs to none, or no token was named.
+    async fn end(&self, reach: Reach, now: Timestamp) -> Result<Option<Box<str>>, StoreFault>;
     /// What is known of an access token that is good at `now`.
     async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault>;
 

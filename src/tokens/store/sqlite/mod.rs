@@ -7,6 +7,7 @@ mod attempts;
 mod challenges;
 mod clean_up;
 mod clients;
+mod endings;
 mod entries;
 mod factors;
 mod grants;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use crate::model::Timestamp;
-use crate::store::cuts::Fingerprint;
+use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::sqlite::{Readers, Writer, connect, keep_private};
 use crate::tokens::account::{Account, AccountId, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
@@ -189,6 +190,10 @@ impl TokenStore for SqliteStore {
     async fn revoke(&self, token: Fingerprint, client: &str, now: Timestamp) -> Result<Revocation, StoreFault> {
         let client = client.to_owned();
         self.writer.step(move |db| grants::revoke(db, token, &client, now)).await
+    }
+
+    async fn end(&self, reach: Reach, now: Timestamp) -> Result<Option<Box<str>>, StoreFault> {
+        self.writer.step(move |db| endings::end(db, &reach, now)).await
     }
 
     async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault> {
