@@ -7,6 +7,7 @@
 
 mod support;
 
+mod admin;
 mod attacks;
 mod gateway;
 mod headers;
@@ -16,6 +17,7 @@ mod lifecycle;
 mod mutations;
 mod outage;
 mod regressions;
+mod restarts;
 mod revocation;
 mod seed_oauth;
 mod smuggling;

@@ -12,7 +12,7 @@ mod upstream;
 pub(crate) use client::{Client, Request, Response, Silence};
 pub(crate) use gateway::{Gateway, issuer, upstream};
 pub(crate) use jwt::SigningKey;
-pub(crate) use process::run;
+pub(crate) use process::{ADMIN_TOKEN, run};
 pub(crate) use quickstart::{Quickstart, Tokens};
 pub(crate) use scratch::Scratch;
 pub(crate) use token_service::TokenService;
