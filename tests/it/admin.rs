@@ -106,12 +106,37 @@ fn without_a_configured_token_there_is_no_admin_api() {
     let dir = Scratch::new();
     let file = dir.write(
         "gateway.toml",
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:9\"\n\
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
          [upstream.app]\nbuiltin = \"echo\"\n[[route]]\npath = \"/**\"\nupstream = \"app\"\naccess = \"public\"\n",
     );
-    let finished = run(["revoke".as_ref(), "--subject".as_ref(), "1".as_ref(), "--config".as_ref(), file.as_os_str()]);
-    assert_eq!(finished.code, Some(2), "{finished:#?}");
-    assert!(finished.errors.contains("admin API is off"), "{finished:#?}");
+    let command = run(["revoke".as_ref(), "--subject".as_ref(), "1".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_eq!(command.code, Some(2), "{command:#?}");
+    assert!(command.errors.contains("admin API is off"), "{command:#?}");
+    let gateway = Gateway::start_again(dir);
+    for refused in
+        [Request::json("/admin/revoke", &json!({})).to(gateway.admin), revoke(gateway.admin, ADMIN_TOKEN, &json!({}))]
+    {
+        assert_eq!(refused.status, 403, "{refused:#?}");
+        assert_eq!(refused.json()["code"], "admin-api-off");
+        dressed(&refused, "off");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_down_holds_is_counted_and_is_not_called_done() {
+    let remote = Remote::start();
+    let (token, admin) = (remote.sign("ann", "s1"), remote.gateway.admin);
+    let file = rusqlite::Connection::open(remote.gateway.dir().join("portcullis-state.db")).unwrap();
+    file.execute_batch("ALTER TABLE cut RENAME TO gone").unwrap();
+    let failed = revoke(admin, ADMIN_TOKEN, &json!({ "session": "s1" }));
+    assert_eq!(failed.status, 503, "{failed:#?}");
+    assert!(failed.text().contains("signed") && !failed.values("Retry-After").is_empty(), "{failed:#?}");
+    dressed(&failed, "not kept");
+    assert_eq!(remote.gateway.get_as(&token, "/signed/x").status, 401, "it is cut all the same");
+    let metrics = Request::get("/metrics").to(admin);
+    assert!(metrics.text().contains("portcullis_store_failures_total{what=\"cut\"} 1"), "{}", metrics.text());
+    file.execute_batch("ALTER TABLE gone RENAME TO cut").unwrap();
+    assert_eq!(revoke(admin, ADMIN_TOKEN, &json!({ "session": "s1" })).status, 200, "the file is good again");
 }
 
 #[test]
