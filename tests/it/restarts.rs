@@ -25,7 +25,8 @@ impl Signer {
         let out = |ends: &str| format!("[[route]]\npath = \"/logout/{ends}\"\nends = \"{ends}\"\n{access}\n");
         upstream("app", &[self.app.address], "")
             + &format!(
-                "[issuer.staff.jwt]\nissuer = \"{ISSUER}\"\naudience = [\"orders\"]\nalgorithms = [\"ES256\"]\nkey_files = [{keys:?}]\n"
+                "[issuer.staff.jwt]\nissuer = \"{ISSUER}\"\naudience = [\"orders\"]\nalgorithms = [\"ES256\"]\nkey_files = [\"{}\"]\n",
+                keys.display()
             )
             + &format!("[[route]]\npath = \"/api/**\"\n{access}\n")
             + &["token", "session", "subject"].map(out).concat()
