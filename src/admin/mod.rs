@@ -1,18 +1,26 @@
-//! The admin rim: health, readiness and metrics, on a listener of its own.
+//! The admin rim: health, readiness, metrics and revocation, on a listener of its own.
 //!
-//! Imports `model`, `rules` (the envelope) and `telemetry`. Deliberately absent: anything that answers to the public listener.
+//! Imports `model`, `rules` (the envelope), `store` and `tokens` (what is revoked) and `telemetry`. Deliberately absent: anything that answers to the public listener.
 
+mod door;
+mod revoke;
+mod words;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
+use crate::admin::door::Door;
+use crate::admin::words::Problem;
+use crate::model::Secret;
 use crate::rules::envelope::Envelope;
 use crate::telemetry::Metrics;
 
@@ -43,11 +51,21 @@ pub struct Shown {
     pub envelope: Arc<Envelope>,
 }
 
-/// Serves health and metrics until the process ends.
+pub use revoke::Revoker;
+
+/// What an operator may do with the admin token.
+#[derive(Debug)]
+struct Calls {
+    door: Door,
+    revoker: Revoker,
+}
+
+/// Serves health, metrics and what `token` opens until the process ends.
 ///
 /// # Errors
 /// If the listener breaks.
-pub async fn serve(listener: TcpListener, shown: Shown) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, shown: Shown, token: Option<Secret>, revoker: Revoker) -> std::io::Result<()> {
+    let calls = Arc::new(Calls { door: Door::new(token.as_ref()), revoker });
     let envelope = Arc::clone(&shown.envelope);
     let dress = move |mut response: Response| {
         envelope.dress(None, response.headers_mut());
@@ -59,8 +77,29 @@ pub async fn serve(listener: TcpListener, shown: Shown) -> std::io::Result<()> {
         .route("/metrics", get(metrics))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "not found\n") })
         .with_state(shown)
+        .merge(Router::new().route("/admin/revoke", post(revoke_what_is_named)).with_state(calls))
         .layer(axum::middleware::map_response(dress));
-    axum::serve(listener, service).await
+    axum::serve(listener, service.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+async fn revoke_what_is_named(
+    State(calls): State<Arc<Calls>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    if let Err(shut) = calls.door.pass(&parts.headers, peer.ip(), calls.revoker.clock.now().tick) {
+        tracing::warn!(target: "portcullis::audit", from = %peer.ip(), why = ?shut, "an admin call was not let in");
+        return Problem::from(shut).into_answer();
+    }
+    match calls.revoker.read(&parts.headers, body).await {
+        Ok(wanted) => {
+            // In a task of its own: what has begun is finished, also if the caller goes away.
+            let revoking = async move { calls.revoker.revoke(wanted, peer.ip()).await };
+            tokio::spawn(revoking).await.unwrap_or_else(|_| Problem::not_kept(&[]).into_answer())
+        }
+        Err(problem) => problem.into_answer(),
+    }
 }
 
 async fn readyz(State(shown): State<Shown>) -> Response {

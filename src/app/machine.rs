@@ -45,8 +45,9 @@ impl Entropy for SystemEntropy {
 }
 
 /// An environment variable.
+#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-pub(super) fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

@@ -3,6 +3,7 @@
 //! A gateway is loaded (`load`), started (`Gateway::start`), and runs until it is told to stop (`Gateway::run`). Deliberately
 //! absent: decisions, and words for the operator, which are `cli`'s.
 
+mod call;
 mod echo;
 mod embedded;
 mod files;
@@ -10,45 +11,44 @@ mod machine;
 mod messages;
 mod observer;
 mod signals;
+mod state;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::admin::{self, Readiness, Shown};
+use crate::admin::{self, Readiness, Revoker, Shown};
 use crate::app::embedded::{Embedded, NotStarted};
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::messages::Messages;
 use crate::app::observer::Counting;
+use crate::app::state::State;
 use crate::flow::Flow;
 use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::model::{Clock, Entropy};
 use crate::notify;
-use crate::plan::{IssuerKind, OnOutage, Plan, Servers};
+use crate::plan::{Admin, Plan, Servers};
 use crate::store::cuts::Cuts;
-use crate::store::revocations::Revocations;
+use crate::store::journal::{Journal, JournalFault};
+use crate::store::revocations::{Ledger, Revocations};
 use crate::telemetry::{Metrics, start_logs};
 use crate::tokens::TokenService;
 use crate::verify::Verifier;
 use crate::verify::observe::Unobserved;
 use crate::verify::setup::{Needs, Setup, SetupError};
 
+pub use call::{CallError, Called, call_admin};
 pub use embedded::open as open_token_service;
 pub use files::{LoadError, Loaded, load};
-pub use machine::new_password;
+pub use machine::{new_password, variable};
 
-/// How often what has expired is cleaned up.
-const CLEAN_EVERY: Duration = Duration::from_mins(1);
 /// How often it is written down when sessions were last used.
 const WRITE_USES_EVERY: Duration = Duration::from_secs(5);
-/// How long an introspection may be in the air when a cut is made; added to what cuts must be remembered for.
-const LONGEST_LOAD: Duration = Duration::from_mins(1);
 
 /// Why a gateway did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,15 @@ pub enum StartError {
     /// The carriers of messages cannot be set up.
     #[error(transparent)]
     Notifier(#[from] notify::SetupError),
+    /// What was to be remembered cannot be had.
+    #[error(transparent)]
+    State(#[from] JournalFault),
+    /// Somebody else uses the file.
+    #[error("another gateway runs on {}", .0.display())]
+    Claimed(PathBuf),
+    /// The file that says so cannot be made.
+    #[error("cannot make {path}: {1}", path = .0.display())]
+    Unclaimed(PathBuf, std::io::Error),
     /// Issuers cannot be set up.
     #[error(transparent)]
     Issuers(#[from] SetupError),
@@ -88,8 +97,9 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     tokens: Option<Arc<TokenService>>,
     messages: Messages,
-    /// Keeps a second gateway off the embedded service's database.
-    _claim: Option<File>,
+    journal: Option<Arc<Journal>>,
+    /// Keep a second gateway off the embedded service's database and off the state file.
+    _claims: [Option<File>; 2],
     /// Where it listens, with the real ports, and whether over TLS.
     pub addresses: Vec<(SocketAddr, bool)>,
     /// Where health and metrics are served.
@@ -111,31 +121,48 @@ impl Gateway {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let metrics = Arc::new(Metrics::new(&plan).map_err(|error| program(&error))?);
-        let cuts = Arc::new(Cuts::new(retention(&plan)));
-        let revocations = Revocations::new(Arc::clone(&cuts), None, Arc::new(Counting(Arc::clone(&metrics))));
-
-        let claim = plan.token_service.as_ref().map(|service| claim(&service.database)).transpose()?;
+        let database = plan.token_service.as_ref().map(|service| state::claim(&service.database)).transpose()?;
+        let State { cuts, journal, claim } = State::open(&plan, clock.now())?;
+        let ledger = journal.clone().map(|journal| journal as Arc<dyn Ledger>);
+        let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::new(Counting(Arc::clone(&metrics))));
         let messages = Messages::new(&plan, &clock, &entropy, &metrics, runtime.handle())?;
         let embedded = runtime.block_on(Embedded::start(&plan, &revocations, &clock, &entropy, messages.notifier()))?;
         let verifier =
             Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
-        let flow = Arc::new(Flow::new(Arc::clone(&verifier), revocations));
+        let flow = Arc::new(Flow::new(Arc::clone(&verifier), revocations.clone()));
 
         let bound = gateway::bind(&plan.listeners)?;
         let addresses = bound.iter().map(|listener| (listener.address, listener.is_tls())).collect();
-        let admin_listener = runtime.block_on(TcpListener::bind(plan.admin.address));
-        let admin_listener = admin_listener.map_err(|error| StartError::Admin(plan.admin.address, error))?;
-        let admin = admin_listener.local_addr()?;
         let wants_echo = plan.upstreams.iter().any(|upstream| upstream.servers == Servers::Echo);
         let echo = if wants_echo { Some(runtime.block_on(echo::start())?) } else { None };
 
         let ready = Readiness::default();
         let shown = Shown { metrics: Arc::clone(&metrics), ready: ready.clone(), envelope: Arc::clone(&plan.fallback) };
-        runtime.spawn(admin::serve(admin_listener, shown));
+        let revoker = Revoker {
+            issuers: plan.issuers.iter().map(|issuer| (Arc::clone(&issuer.name), issuer.id)).collect(),
+            embedded: embedded.as_ref().map(|embedded| Arc::clone(&embedded.tokens)),
+            revocations: revocations.clone(),
+            clock: Arc::clone(&clock),
+        };
+        let admin = runtime.block_on(serve_admin(&plan.admin, shown, revoker))?;
         let (service, tokens) = embedded.map(|embedded| (embedded.http, embedded.tokens)).unzip();
         let parts = Parts { plan, flow, clock: Arc::clone(&clock), entropy, service, metrics: Arc::clone(&metrics), echo };
         let workers = gateway::start(parts, &bound)?;
-        Ok(Self { runtime, workers, ready, clock, cuts, verifier, metrics, tokens, messages, _claim: claim, addresses, admin })
+        Ok(Self {
+            runtime,
+            workers,
+            ready,
+            clock,
+            cuts,
+            verifier,
+            metrics,
+            tokens,
+            messages,
+            journal,
+            _claims: [database, claim],
+            addresses,
+            admin,
+        })
     }
 
     /// Serves until the process is told to stop, then lets requests in flight end.
@@ -144,7 +171,14 @@ impl Gateway {
     /// If the system cannot deliver signals.
     pub fn run(self) -> std::io::Result<()> {
         self.ready.begin();
-        self.runtime.spawn(clean_up(self.tokens.clone(), Arc::clone(&self.cuts), Arc::clone(&self.clock)));
+        let cleaner = state::Cleaner {
+            tokens: self.tokens.clone(),
+            cuts: Arc::clone(&self.cuts),
+            journal: self.journal.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+        };
+        self.runtime.spawn(cleaner.clean_up());
         if let Some(tokens) = &self.tokens {
             self.runtime.spawn(write_uses(Arc::clone(tokens)));
         }
@@ -166,19 +200,12 @@ impl Gateway {
     }
 }
 
-/// Claims a database for one gateway. Two would each count failed sign-ins by themselves, and neither would hear of what the
-/// other revokes. The claim ends with the process, however that ends; commands that change accounts need none.
-fn claim(database: &Path) -> Result<File, StartError> {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(StartError::TokenService(format!("another gateway runs on {}", database.display())))
-        }
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
+/// Binds the admin listener and serves it from now on; where it is.
+async fn serve_admin(plan: &Admin, shown: Shown, revoker: Revoker) -> Result<SocketAddr, StartError> {
+    let listener = TcpListener::bind(plan.address).await.map_err(|error| StartError::Admin(plan.address, error))?;
+    let address = listener.local_addr()?;
+    tokio::spawn(admin::serve(listener, shown, plan.token.clone(), revoker));
+    Ok(address)
 }
 
 /// Tries what a start would try with the files that a plan names, certificates and keys, without listening or asking anybody.
@@ -223,35 +250,6 @@ fn verifier(
         embedded: embedded.map(Embedded::introspection),
         observer: Arc::new(Counting(Arc::clone(metrics))),
     })
-}
-
-/// How long a cut must be remembered: until nothing can be remembered, or be in the air, that was loaded before it; and for
-/// JWTs, which nobody can be asked about again, as long as one may live.
-fn retention(plan: &Plan) -> Duration {
-    /// The longest life of a JWT against which a cut is kept, a day.
-    const LONGEST_JWT: Duration = Duration::from_hours(24);
-    let remembered = plan.issuers.iter().map(|issuer| match &issuer.kind {
-        IssuerKind::Embedded => LONGEST_LOAD,
-        IssuerKind::Introspection(remote) => remote.cache_ttl,
-        IssuerKind::Jwt(_) => LONGEST_JWT,
-    });
-    let graces = plan.routes.iter().map(|route| match route.freshness.on_outage {
-        OnOutage::Deny => Duration::ZERO,
-        OnOutage::Grace(grace) => grace,
-    });
-    remembered.max().unwrap_or_default() + graces.max().unwrap_or_default() + LONGEST_LOAD
-}
-
-async fn clean_up(tokens: Option<Arc<TokenService>>, cuts: Arc<Cuts>, clock: Arc<dyn Clock>) {
-    loop {
-        tokio::time::sleep(CLEAN_EVERY).await;
-        cuts.forget_old(clock.now().tick);
-        if let Some(tokens) = &tokens
-            && let Err(denial) = tokens.clean_up(clock.now()).await
-        {
-            tracing::warn!(reason = denial.reason(), "cannot clean up the token service's database");
-        }
-    }
 }
 
 async fn write_uses(tokens: Arc<TokenService>) {

@@ -29,4 +29,8 @@ impl Witness for Counting {
     fn published(&self, cause: Cause, reach: &Reach) {
         self.0.cut(cause.word(), reach.word());
     }
+
+    fn not_kept(&self) {
+        self.0.store_failed("cut");
+    }
 }

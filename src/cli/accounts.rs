@@ -19,6 +19,9 @@ use crate::tokens::store::EmailFactor;
 /// How many accounts are fetched at once for a listing.
 const PAGE: u32 = 500;
 
+/// The most that is read of a password or token, in bytes.
+const SECRET_MAX: u64 = 8192;
+
 /// Does what is asked about accounts.
 pub(super) fn account(config: &Path, command: AccountCommand) -> Result<(), Failure> {
     with_service(config, |service| async move {
@@ -53,7 +56,7 @@ async fn add(service: &TokenService, email: &str, phone: Option<&str>, password_
     let email = EmailAddress::parse(email).map_err(|error| refused(&error))?;
     let phone = phone.map(PhoneNumber::parse).transpose().map_err(|error| refused(&error))?;
     let (password, made) = match password_file {
-        Some(file) => (read_password(file)?, false),
+        Some(file) => (read_secret(file, "password")?, false),
         None => (new_password(), true),
     };
     let shown = made.then(|| password.expose().to_owned());
@@ -151,14 +154,15 @@ async fn find(service: &TokenService, wanted: &EmailAddress) -> Result<Option<Ac
     }
 }
 
-fn read_password(file: &Path) -> Result<Secret, Failure> {
+/// What a file holds, or standard input; a line break at its end does not count.
+pub(super) fn read_secret(file: &Path, what: &str) -> Result<Secret, Failure> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
-        std::io::stdin().take(4096).read_to_string(&mut text)
+        std::io::stdin().take(SECRET_MAX).read_to_string(&mut text)
     } else {
-        std::fs::File::open(file).and_then(|file| file.take(4096).read_to_string(&mut text))
+        std::fs::File::open(file).and_then(|file| file.take(SECRET_MAX).read_to_string(&mut text))
     };
-    read.map_err(|error| refused(&format!("cannot read the password: {error}")))?;
+    read.map_err(|error| refused(&format!("cannot read the {what}: {error}")))?;
     Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 

@@ -63,6 +63,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ApiKeyCommand,
     },
+    /// End a token, a session, or all that a subject or a client has, at the gateway that runs.
+    Revoke(RevokeOptions),
     /// Print the version.
     Version,
 }
@@ -78,6 +80,39 @@ pub(super) struct QuickstartOptions {
     /// Where configuration, credentials and database are kept.
     #[arg(long, default_value = "./quickstart")]
     pub(super) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RevokeOptions {
+    #[command(flatten)]
+    pub(super) what: RevokedThing,
+    /// Only this issuer's tokens; every issuer's if it is not said.
+    #[arg(long, value_name = "NAME")]
+    pub(super) issuer: Option<String>,
+    /// The configuration of the gateway that runs: says where its admin listener is, and the token.
+    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
+    pub(super) config: PathBuf,
+    /// Where the admin listener is instead, such as http://127.0.0.1:9901. With the variable ADMIN_TOKEN, which holds the
+    /// token instead, no configuration is read.
+    #[arg(long, value_name = "URL")]
+    pub(super) admin: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct RevokedThing {
+    /// A subject, as tokens name it (`sub`); of the embedded service, the number of an account.
+    #[arg(long)]
+    pub(super) subject: Option<String>,
+    /// A session, as tokens name it (`sid`).
+    #[arg(long)]
+    pub(super) session: Option<String>,
+    /// A client, by its id.
+    #[arg(long)]
+    pub(super) client: Option<String>,
+    /// A file that holds a token; `-` reads it from standard input. On the command line others would see it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,6 +10,7 @@ mod clients;
 mod keys;
 mod output;
 mod quickstart;
+mod revoke;
 mod run;
 
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Client { config, command } => clients::client(&config, command),
         Command::ApiKey { config, command } => api_keys::api_key(&config, command),
         Command::Keys { config, command } => keys::keys(&config, command),
+        Command::Revoke(options) => revoke::revoke(options),
         Command::Version => output::say(concat!("portcullis ", env!("CARGO_PKG_VERSION"))),
     }
 }

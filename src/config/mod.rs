@@ -20,7 +20,7 @@ pub use schema::schema;
 pub(crate) use sections::{
     AccessRule, AuthTokenUse, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers,
     Identity, Introspection, Issuer, Jwt, Listener, LogForm, Notifier, OAuthApi, OAuthPaths, Outage, Passage, PasswordPolicy,
-    Route, SecretReference, SessionApi, Settings, Smtp, SmtpLogin, TokenService, TokenType, Upstream, Webhook,
+    Route, SecretReference, SessionApi, Settings, Smtp, SmtpLogin, StateFile, TokenService, TokenType, Upstream, Webhook,
 };
 pub use sections::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
 pub(crate) use suggest::did_you_mean;

@@ -61,6 +61,15 @@ pub struct Plan {
     pub token_service: Option<TokenService>,
     /// Bounds on remembering tokens.
     pub cache: CacheLimits,
+    /// What is remembered beyond a restart.
+    pub store: Store,
+}
+
+/// What is remembered beyond a restart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Store {
+    /// The state file, made when there is something to be kept in it; `None` if the operator wants none.
+    pub file: Option<PathBuf>,
 }
 
 /// Process-wide settings.

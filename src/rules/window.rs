@@ -60,6 +60,12 @@ impl Window {
         Self { recent: VecDeque::new(), blocked_until: Some(now.after(block_left)) }
     }
 
+    /// How much is left of a pause, if there is one. Asking is no attempt.
+    #[must_use]
+    pub fn pause(&self, now: Tick) -> Option<Duration> {
+        self.blocked_until.filter(|until| now < *until).map(|until| until.since(now))
+    }
+
     /// Asks for an attempt. An instant that is exactly a window old does not count any more, and at its very end a pause is
     /// over; the attempts before it are forgotten with it.
     pub fn attempt(&mut self, rule: &WindowRule, now: Tick) -> Passage {

@@ -119,12 +119,23 @@ struct Reached {
     folded: Option<Made>,
 }
 
-/// When a cut was made.
+/// When a cut was made, and when it can be forgotten.
 #[derive(Clone, Copy, Debug)]
 struct Made {
     sequence: Sequence,
-    tick: Tick,
     wall: Timestamp,
+    until: Tick,
+}
+
+impl Made {
+    /// Two cuts of the same: the wall clock may have been set back between them, which must spare nothing that was cut.
+    fn and(self, other: Self) -> Self {
+        Self {
+            sequence: self.sequence.max(other.sequence),
+            wall: self.wall.max(other.wall),
+            until: self.until.max(other.until),
+        }
+    }
 }
 
 impl Cuts {
@@ -138,7 +149,7 @@ impl Cuts {
         Self::with_capacity(retention, Self::CAPACITY)
     }
 
-    fn with_capacity(retention: Duration, capacity: usize) -> Self {
+    pub(crate) fn with_capacity(retention: Duration, capacity: usize) -> Self {
         let table = RwLock::new(HashMap::new());
         Self { latest: AtomicU64::new(0), everything: AtomicU64::new(0), table, retention, capacity }
     }
@@ -152,12 +163,26 @@ impl Cuts {
     /// Cuts whatever of `issuer` is reached. When this returns, no request that begins later is served from anything loaded
     /// before.
     pub fn publish(&self, issuer: IssuerId, reach: Reach, now: Now) {
+        self.make(issuer, Some(reach), now.wall, now.tick.after(self.retention));
+    }
+
+    /// Cuts anew what was cut at `at`, before this process began, for what is left of its retention; nothing if that is over.
+    /// A cut from the future, made before the wall clock was set back, is as young as can be. `None` reaches everything that
+    /// the issuer issued until then.
+    pub fn restore(&self, issuer: IssuerId, reach: Option<Reach>, at: Timestamp, now: Now) {
+        let left = self.retention.saturating_sub(now.wall.since(at));
+        if !left.is_zero() {
+            self.make(issuer, reach, at, now.tick.after(left));
+        }
+    }
+
+    fn make(&self, issuer: IssuerId, reach: Option<Reach>, wall: Timestamp, until: Tick) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let made = Made { sequence: Sequence(self.sequence().0 + 1), tick: now.tick, wall: now.wall };
+        let made = Made { sequence: Sequence(self.sequence().0 + 1), wall, until };
         let reached = table.entry(issuer).or_default();
         if reached.len() >= self.capacity {
             tracing::warn!(issuer = issuer.0, "too many cuts to tell apart: everything issued until now is cut");
-            *reached = Reached { folded: Some(made), ..Reached::default() };
+            reached.fold(made);
         }
         reached.insert(reach, made);
         // The table first, the number after it: who reads the new number finds the cut in the table.
@@ -210,7 +235,7 @@ impl Cuts {
     pub fn forget_old(&self, now: Tick) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.retain(|_, reached| {
-            reached.retain(|made| now.since(made.tick) < self.retention);
+            reached.retain(|made| now < made.until);
             reached.len() > 0
         });
     }
@@ -229,13 +254,28 @@ impl Cuts {
 }
 
 impl Reached {
-    fn insert(&mut self, reach: Reach, made: Made) {
+    fn insert(&mut self, reach: Option<Reach>, made: Made) {
+        fn put<K: Eq + Hash>(cuts: &mut HashMap<K, Made>, key: K, made: Made) {
+            cuts.entry(key).and_modify(|known| *known = known.and(made)).or_insert(made);
+        }
         match reach {
-            Reach::Token(token) => self.tokens.insert(token, made),
-            Reach::Session(session) => self.sessions.insert(session, made),
-            Reach::Subject(subject) => self.subjects.insert(subject, made),
-            Reach::Client(client) => self.clients.insert(client, made),
-        };
+            Some(Reach::Token(token)) => put(&mut self.tokens, token, made),
+            Some(Reach::Session(session)) => put(&mut self.sessions, session, made),
+            Some(Reach::Subject(subject)) => put(&mut self.subjects, subject, made),
+            Some(Reach::Client(client)) => put(&mut self.clients, client, made),
+            None => self.folded = Some(self.folded.map_or(made, |known| known.and(made))),
+        }
+    }
+
+    /// Puts one cut of everything in the place of all.
+    fn fold(&mut self, made: Made) {
+        let folded = self.all().fold(made, |all, cut| all.and(*cut));
+        *self = Self { folded: Some(folded), ..Self::default() };
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Made> {
+        let named = self.sessions.values().chain(self.subjects.values()).chain(self.clients.values());
+        self.tokens.values().chain(named).chain(&self.folded)
     }
 
     /// The cuts after which no token that they reach is good again.
@@ -379,6 +419,61 @@ mod tests {
         assert!(!cuts.denies(&younger, TOKEN));
         let other = PrincipalFacts { issuer: IssuerId(4), ..facts() };
         assert!(!cuts.denies(&other, TOKEN));
+    }
+
+    #[test]
+    fn a_restored_cut_denies_what_it_denied_for_what_is_left_of_its_retention() {
+        for reach in every_reach() {
+            let (before, after) = (Cuts::new(HOUR), Cuts::new(HOUR));
+            before.publish(ISSUER, reach.clone(), at(100));
+            // The process that restores it began 40 minutes later; its monotonic clock begins at nothing.
+            let began = Now { wall: at(2500).wall, tick: Tick::from_millis(0) };
+            after.restore(ISSUER, Some(reach), at(100).wall, began);
+            for issued in [None, Some(99), Some(100), Some(101)] {
+                let facts = PrincipalFacts { issued_at: issued.map(Timestamp::from_secs), ..facts() };
+                assert_eq!(before.denies(&facts, TOKEN), after.denies(&facts, TOKEN), "{issued:?}");
+            }
+            after.forget_old(Tick::from_millis(1_199_999));
+            assert!(after.denies(&facts(), TOKEN));
+            after.forget_old(Tick::from_millis(1_200_000));
+            assert!(after.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_cut_whose_retention_is_over_is_not_restored_and_one_from_the_future_is_kept_the_longest() {
+        let cuts = Cuts::new(HOUR);
+        let now = Now { wall: at(5000).wall, tick: Tick::from_millis(0) };
+        cuts.restore(ISSUER, Some(Reach::Token(TOKEN)), at(1400).wall, now);
+        assert!(cuts.is_empty());
+        cuts.restore(ISSUER, Some(Reach::Subject("ann".into())), at(9000).wall, now);
+        let issued = |secs: i64| PrincipalFacts { issued_at: Some(Timestamp::from_secs(secs)), ..facts() };
+        cuts.forget_old(Tick::from_millis(3_599_999));
+        assert!(cuts.denies(&issued(9000), TOKEN) && !cuts.denies(&issued(9001), TOKEN));
+        cuts.forget_old(Tick::from_millis(3_600_000));
+        assert!(cuts.is_empty());
+    }
+
+    #[test]
+    fn a_second_cut_by_a_clock_that_was_set_back_does_not_soften_the_first() {
+        let issued = |secs: i64| PrincipalFacts { issued_at: Some(Timestamp::from_secs(secs)), ..facts() };
+        let later = |tick: u64, wall: i64| Now { wall: Timestamp::from_secs(wall), tick: Tick::from_millis(tick) };
+        let cuts = Cuts::new(HOUR);
+        cuts.publish(ISSUER, Reach::Subject("ann".into()), later(0, 100));
+        cuts.publish(ISSUER, Reach::Subject("ann".into()), later(1000, 50));
+        assert!(cuts.denies(&issued(100), TOKEN));
+        let full = Cuts::with_capacity(HOUR, 1);
+        full.publish(ISSUER, Reach::Subject("ann".into()), later(0, 100));
+        full.publish(ISSUER, Reach::Subject("bob".into()), later(1000, 50));
+        assert!(full.denies(&issued(100), TOKEN), "folded");
+    }
+
+    #[test]
+    fn everything_that_was_cut_of_an_issuer_is_restored_as_such() {
+        let cuts = Cuts::new(HOUR);
+        cuts.restore(ISSUER, None, at(100).wall, at(200));
+        assert!(cuts.denies(&facts(), TOKEN));
+        assert!(!cuts.denies(&PrincipalFacts { issued_at: Some(Timestamp::from_secs(101)), ..facts() }, TOKEN));
     }
 
     #[test]

@@ -73,10 +73,12 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     async fn keep(&self, revocation: Revocation) -> Result<(), NotKept>;
 }
 
-/// Counts what is published.
+/// Counts what is published, and what of it will not last.
 pub trait Witness: Send + Sync + fmt::Debug {
     /// A revocation was published.
     fn published(&self, cause: Cause, reach: &Reach);
+    /// One could not be written down.
+    fn not_kept(&self);
 }
 
 /// Where revocations are published.
@@ -102,7 +104,10 @@ impl Revocations {
     pub async fn publish(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) -> Result<(), NotKept> {
         self.announce(issuer, reach.clone(), cause, now);
         match &self.ledger {
-            Some(ledger) => ledger.keep(Revocation { issuer, reach, at: now.wall }).await,
+            Some(ledger) => {
+                let kept = ledger.keep(Revocation { issuer, reach, at: now.wall }).await;
+                kept.inspect_err(|NotKept| self.witness.not_kept())
+            }
             None => Ok(()),
         }
     }
@@ -120,4 +125,5 @@ pub struct Unwitnessed;
 
 impl Witness for Unwitnessed {
     fn published(&self, _: Cause, _: &Reach) {}
+    fn not_kept(&self) {}
 }

@@ -39,6 +39,7 @@ pub struct Metrics {
     /// Revocation cuts that are remembered.
     pub cuts: IntGauge,
     cuts_published: IntCounterVec,
+    store_failures: IntCounterVec,
 }
 
 #[derive(Debug)]
@@ -108,6 +109,7 @@ impl Metrics {
                 "Revocation cuts, by how we came to know and what they reach.",
                 &["cause", "reach"],
             )?,
+            store_failures: counter(&registry, "store_failures_total", "What could not be written down.", &["what"])?,
             registry,
         })
     }
@@ -141,6 +143,11 @@ impl Metrics {
     /// Counts a revocation; both labels are of closed lists of words.
     pub fn cut(&self, cause: &'static str, reach: &'static str) {
         self.cuts_published.with_label_values(&[cause, reach]).inc();
+    }
+
+    /// Counts what the state file did not take; `what` is of a closed list of words.
+    pub fn store_failed(&self, what: &'static str) {
+        self.store_failures.with_label_values(&[what]).inc();
     }
 
     /// Counts an upstream's answer.

@@ -26,6 +26,7 @@ pub mod account;
 mod activities;
 mod api_keys;
 pub mod client;
+mod endings;
 mod enrolment;
 mod entry;
 pub mod factor;

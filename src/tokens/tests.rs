@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::{Denial, PrincipalFacts, Secret, TokenKind};
 use crate::plan::Environment;
-use crate::store::cuts::{Cuts, Sequence, Watermark};
+use crate::store::cuts::{Cuts, Reach, Sequence, Watermark};
 use crate::tokens::account::{AccountId, AccountStatus, NewAccount};
 use crate::tokens::client::{ClientRight, NewClient};
 use crate::tokens::keyring::fingerprint;
@@ -188,6 +188,34 @@ async fn a_token_says_whose_it_is_and_how_that_was_proven() {
     assert_ne!(facts.session, other.session);
     for bad in [pair.refresh.expose(), "", "x", &pair.access.expose().to_uppercase(), &"x".repeat(5_000)] {
         assert_eq!(world.service.introspect(bad).await, Ok(None), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_ends_is_cut_with_its_refresh_tokens_and_the_codes_that_would_open_more() {
+    let world = World::new().await;
+    for kind in ["access", "refresh", "session", "subject", "client"] {
+        let (pair, stays, code) = (tokens(&world).await, tokens(&world).await, world.code().await);
+        let before = remembered(&world, &pair.access).await;
+        let reach = match kind {
+            "access" => Reach::Token(fingerprint(pair.access.expose())),
+            "refresh" => Reach::Token(fingerprint(pair.refresh.expose())),
+            "session" => Reach::Session(before.0.session.clone().unwrap()),
+            "subject" => Reach::Subject(before.0.subject.clone().unwrap()),
+            _ => Reach::Client(before.0.client.clone().unwrap()),
+        };
+        world.service.end(reach).await.unwrap();
+        assert!(is_cut(&world.cuts, &pair.access, &before), "{kind}");
+        assert!(!world.is_good(pair.access.expose()).await, "{kind}");
+        assert_eq!(refresh(&world, &pair.refresh).await.unwrap_err(), Refusal::RefreshInvalid, "{kind}");
+        let one_session = !matches!(kind, "subject" | "client");
+        assert_eq!(world.is_good(stays.access.expose()).await, one_session, "{kind}");
+        assert_eq!(refresh(&world, &stays.refresh).await.is_ok(), one_session, "{kind}");
+        let redeemed = world.service.redeem_code(&world.session_rule(), &world.client, &code, REDIRECT).await;
+        assert_eq!(redeemed.is_ok(), one_session, "{kind}");
+    }
+    for nobodys in [Reach::Subject("ann".into()), Reach::Subject("999".into()), Reach::Session("x".into())] {
+        assert_eq!(world.service.end(nobodys).await, Ok(()));
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod admin;
 mod attacks;
 mod gateway;
 mod headers;
@@ -18,6 +19,7 @@ mod notifications;
 mod outage;
 mod passages;
 mod regressions;
+mod restarts;
 mod revocation;
 mod seed_back_office;
 mod seed_oauth;

@@ -10,6 +10,7 @@ mod role;
 mod route;
 mod session_api;
 mod settings;
+mod store;
 mod token_service;
 mod upstream;
 
@@ -24,6 +25,7 @@ pub(crate) use role::Passage;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use session_api::{AuthTokenUse, PasswordPolicy, SessionApi};
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
+pub(crate) use store::{StateFile, Store};
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;
 
@@ -44,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) guard: Guard,
     pub(crate) trusted_proxies: At<Vec<IpNet>>,
     pub(crate) cache: Cache,
+    pub(crate) store: Store,
     pub(crate) defaults: Settings,
     pub(crate) cors: Vec<Named<At<Cors>>>,
     pub(crate) issuers: Vec<Named<At<Issuer>>>,
@@ -69,6 +72,7 @@ impl Config {
             guard: t.section("guard", Guard::read, "Bounds on what is read of a connection."),
             trusted_proxies: t.section("network", trusted_proxies, "Who stands in front of the gateway."),
             cache: t.section("cache", Cache::read, "Bounds on remembering tokens."),
+            store: t.section("store", Store::read, "What is remembered beyond a restart."),
             cors: named(t, "cors", Keys(Cors::read), "Cross-origin rules that routes share."),
             issuers: named(t, "issuer", Keys(Issuer::read), "Who vouches for tokens."),
             upstreams: named(t, "upstream", Keys(Upstream::read), "Where requests go."),

@@ -106,6 +106,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
         upstreams: upstreams.into_things()?,
         token_service,
         cache: shop.cache(),
+        store: shop.store(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{Timestamp, TokenKind};
-use crate::store::cuts::Fingerprint;
+use crate::store::cuts::{Fingerprint, Reach};
 use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
 use crate::tokens::identifier::Identifier;
@@ -22,6 +22,7 @@ mod sessions;
 mod signing_keys;
 pub mod sqlite;
 
+pub use crate::store::sqlite::StoreFault;
 pub use challenges::{Answer, ChallengeId, ChallengeKind, ChallengeRow, IfOpen, Opening};
 pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep};
 pub use sessions::{
@@ -29,17 +30,6 @@ pub use sessions::{
     SessionStore,
 };
 pub use signing_keys::{SigningKeyRow, SigningKeyStore};
-
-/// Why a step was not done. In every case nothing of it has been kept, unless the machine died while it was being kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum StoreFault {
-    /// Too many steps are waiting.
-    #[error("too many steps wait for the database")]
-    Full,
-    /// The database refused or failed; its log line says why.
-    #[error("the database failed")]
-    Failed,
-}
 
 /// The state of the token service.
 #[async_trait]
@@ -94,6 +84,9 @@ pub trait TokenStore: EntryStore + SessionStore + SigningKeyStore + Send + Sync 
     async fn rotate(&self, step: RotateStep) -> Result<Rotation, StoreFault>;
     /// Revokes a token of this client: an access token alone, a refresh token with its whole grant.
     async fn revoke(&self, token: Fingerprint, client: &str, now: Timestamp) -> Result<Revocation, StoreFault>;
+    /// Ends what an operator names: every session that is reached, with its grants, and the codes that would open another. The
+    /// session of a token, whichever of its tokens that is; `None` if it belongs to none, or no token was named.
+    async fn end(&self, reach: Reach, now: Timestamp) -> Result<Option<Box<str>>, StoreFault>;
     /// What is known of an access token that is good at `now`.
     async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault>;
     /// What is known of a refresh token that is unused and good at `now`.

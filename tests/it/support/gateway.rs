@@ -3,8 +3,9 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 
-use crate::support::process::{Finished, Process, SECRET, run};
+use crate::support::process::{Finished, Process, SECRET, TOKEN, run};
 use crate::support::{Request, Response, Scratch, until};
 
 /// A running gateway; killed when dropped.
@@ -20,6 +21,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Starts with this configuration, to which a listener and the admin listener are added, both on free ports.
+    /// The admin token is [`ADMIN_TOKEN`](crate::support::ADMIN_TOKEN).
     #[track_caller]
     pub(crate) fn start(config: &str) -> Self {
         Self::start_in(Scratch::new(), config, "")
@@ -40,11 +42,35 @@ impl Gateway {
         Self::start_in(dir, config, "")
     }
 
+    /// Starts again with the configuration, and on the files, of a gateway that ran here before.
+    #[track_caller]
+    pub(crate) fn start_again(dir: Scratch) -> Self {
+        Self::run(dir)
+    }
+
+    /// Ends it as a power cut would (SIGKILL); what it leaves.
+    pub(crate) fn kill(self) -> Scratch {
+        let Self { process, dir, .. } = self;
+        drop(process);
+        dir
+    }
+
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     #[track_caller]
     fn start_in(dir: Scratch, config: &str, keys: &str) -> Self {
         let listener = format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{keys}");
-        let admin = "[admin]\naddress = \"127.0.0.1:0\"\n";
-        let file = dir.write("gateway.toml", &format!("{config}\n{listener}{admin}"));
+        let admin = format!("[admin]\naddress = \"127.0.0.1:0\"\ntoken = {{ env = \"{}\" }}\n", TOKEN.0);
+        dir.write("gateway.toml", &format!("{config}\n{listener}{admin}"));
+        Self::run(dir)
+    }
+
+    #[track_caller]
+    fn run(dir: Scratch) -> Self {
+        let file = dir.path().join("gateway.toml");
         let mut process = Process::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
         let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
         await_readiness(admin);

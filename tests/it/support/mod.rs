@@ -14,7 +14,7 @@ pub(crate) use client::{Client, Request, Response, Silence};
 pub(crate) use gateway::{Gateway, issuer, upstream};
 pub(crate) use jwt::SigningKey;
 pub(crate) use mail::{Encryption, MailServer};
-pub(crate) use process::{SECRET, TOKEN, run};
+pub(crate) use process::{ADMIN_TOKEN, SECRET, TOKEN, run};
 pub(crate) use quickstart::{Quickstart, Tokens};
 pub(crate) use scratch::Scratch;
 pub(crate) use token_service::TokenService;

@@ -14,6 +14,9 @@ pub(crate) const SECRET: (&str, &str) = ("PORTCULLIS_TEST_SECRET", "s3cret: with
 /// The same for a secret that fits a header as it is.
 pub(crate) const TOKEN: (&str, &str) = ("PORTCULLIS_TEST_TOKEN", "the-gateways-own-token");
 
+/// The admin token of the gateways that tests start.
+pub(crate) const ADMIN_TOKEN: &str = TOKEN.1;
+
 /// What a process that has ended left.
 #[derive(Debug)]
 pub(crate) struct Finished {

@@ -69,6 +69,13 @@ impl Quickstart {
         Self { address, admin, variables, process, dir }
     }
 
+    /// Ends it as a power cut would (SIGKILL); its directory stays.
+    pub(crate) fn kill(self) -> Scratch {
+        let Self { process, dir, .. } = self;
+        drop(process);
+        dir
+    }
+
     /// Where its files are.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()

@@ -1,13 +1,13 @@
 //! The token store on SQLite: one writer that commits in groups, a few readers, all on threads of their own.
 //!
-//! The only place that names rusqlite. WAL with `synchronous=FULL`: an answer that was given survives a power cut. That
-//! costs one sync per commit, so steps that wait together are committed together.
+//! The threads and how a file is opened are those of `store::sqlite`; here is what this database keeps.
 
 mod accounts;
 mod attempts;
 mod challenges;
 mod clean_up;
 mod clients;
+mod endings;
 mod entries;
 mod factors;
 mod grants;
@@ -18,23 +18,18 @@ mod schema;
 mod sessions;
 mod signing_keys;
 mod step_up;
-mod threads;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OpenFlags};
 
 use crate::model::Timestamp;
-use crate::store::cuts::Fingerprint;
+use crate::store::cuts::{Fingerprint, Reach};
+use crate::store::sqlite::{Readers, Writer, connect, keep_private};
 use crate::tokens::account::{Account, AccountId, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
 use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
-use crate::tokens::store::sqlite::threads::{Readers, Writer};
 use crate::tokens::store::{
     AccountRow, Answer, AttemptRow, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening,
     PasswordReplacement, RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
@@ -88,7 +83,7 @@ impl SqliteStore {
     /// [`OpenFault`].
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, OpenFault> {
         let failed = |source| OpenFault::Database { path: path.to_owned(), source };
-        keep_private(path)?;
+        keep_private(path).map_err(|source| OpenFault::File { path: path.to_owned(), source })?;
         let mut writer = connect(path).map_err(failed)?;
         if let schema::Migrated::TooNew(found) = schema::migrate(&mut writer, now).map_err(failed)? {
             return Err(OpenFault::TooNew { path: path.to_owned(), found });
@@ -99,29 +94,12 @@ impl SqliteStore {
             reader.pragma_update(None, "query_only", true).map_err(failed)?;
             readers.push(reader);
         }
-        Ok(Self { readers: Readers::start(readers)?, writer: Writer::start(writer)? })
+        Ok(Self { readers: Readers::start(readers, "token-reader")?, writer: Writer::start(writer, "token-writer")? })
     }
 }
 
 /// Two: a look-up takes some 20 µs, and more readers would only fight over the cores.
 const READERS: usize = 2;
-
-/// Makes the file for its owner only, before SQLite makes it for everybody; its side files take over its mode.
-fn keep_private(path: &Path) -> Result<(), OpenFault> {
-    let made = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    made.map(|_| ()).map_err(|source| OpenFault::File { path: path.to_owned(), source })
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_secs(2))?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
 
 #[async_trait]
 impl TokenStore for SqliteStore {
@@ -212,6 +190,10 @@ impl TokenStore for SqliteStore {
     async fn revoke(&self, token: Fingerprint, client: &str, now: Timestamp) -> Result<Revocation, StoreFault> {
         let client = client.to_owned();
         self.writer.step(move |db| grants::revoke(db, token, &client, now)).await
+    }
+
+    async fn end(&self, reach: Reach, now: Timestamp) -> Result<Option<Box<str>>, StoreFault> {
+        self.writer.step(move |db| endings::end(db, &reach, now)).await
     }
 
     async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault> {

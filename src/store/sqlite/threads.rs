@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use crate::tokens::store::StoreFault;
+use crate::store::sqlite::StoreFault;
 
 /// Steps that may wait for a thread.
 const QUEUE: usize = 512;
@@ -25,20 +25,21 @@ type Answer = Box<dyn FnOnce() + Send>;
 
 /// The one thread that writes.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     steps: Option<SyncSender<Step>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    /// Starts the thread, which is called `name`.
+    pub(crate) fn start(connection: Connection, name: &str) -> std::io::Result<Self> {
         let (steps, queue) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("token-writer".into()).spawn(move || write(connection, &queue))?;
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || write(connection, &queue))?;
         Ok(Self { steps: Some(steps), thread: Some(thread) })
     }
 
     /// Runs a step in the writer's next transaction and answers once that is committed. A step that fails leaves nothing.
-    pub(super) async fn step<T, F>(&self, step: F) -> Result<T, StoreFault>
+    pub(crate) async fn step<T, F>(&self, step: F) -> Result<T, StoreFault>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -66,13 +67,14 @@ impl Drop for Writer {
 
 /// The threads that read.
 #[derive(Debug)]
-pub(super) struct Readers {
+pub(crate) struct Readers {
     reads: Option<SyncSender<Read>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Readers {
-    pub(super) fn start(connections: Vec<Connection>) -> std::io::Result<Self> {
+    /// Starts a thread for each connection; all are called `name`.
+    pub(crate) fn start(connections: Vec<Connection>, name: &str) -> std::io::Result<Self> {
         let (reads, queue) = sync_channel::<Read>(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         let mut threads = Vec::new();
@@ -83,13 +85,13 @@ impl Readers {
                     read(&connection);
                 }
             };
-            threads.push(std::thread::Builder::new().name("token-reader".into()).spawn(work)?);
+            threads.push(std::thread::Builder::new().name(name.into()).spawn(work)?);
         }
         Ok(Self { reads: Some(reads), threads })
     }
 
     /// Runs a query on the next free connection; it sees everything that was committed before.
-    pub(super) async fn read<T, F>(&self, query: F) -> Result<T, StoreFault>
+    pub(crate) async fn read<T, F>(&self, query: F) -> Result<T, StoreFault>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -152,7 +154,8 @@ fn in_savepoint<T>(connection: &Connection, step: impl FnOnce(&Connection) -> ru
 }
 
 fn failed(error: &rusqlite::Error) -> StoreFault {
-    tracing::error!(%error, "a step of the token store failed");
+    let thread = std::thread::current();
+    tracing::error!(thread = thread.name(), %error, "a step of a database failed");
     StoreFault::Failed
 }
 
@@ -165,7 +168,7 @@ mod tests {
     fn writer() -> Writer {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (x INTEGER UNIQUE)").unwrap();
-        Writer::start(connection).unwrap()
+        Writer::start(connection, "test-writer").unwrap()
     }
 
     fn insert(x: i64) -> impl FnOnce(&Connection) -> rusqlite::Result<()> {
@@ -241,7 +244,7 @@ mod tests {
                  CREATE TABLE b (a INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)",
             )
             .unwrap();
-        let writer = Writer::start(connection).unwrap();
+        let writer = Writer::start(connection, "test-writer").unwrap();
         let dangling = |db: &Connection| db.execute("INSERT INTO b VALUES (7)", []).map(|_| ());
         assert_eq!(writer.step(dangling).await, Err(StoreFault::Failed));
         let count = |db: &Connection| db.query_row("SELECT count(*) FROM b", [], |row| row.get::<_, i64>(0));

@@ -1,0 +1,110 @@
+//! What outlives a request, put together: the cuts, the file that keeps them, and the clean-up of both.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::StartError;
+use crate::model::{Clock, Now};
+use crate::plan::{IssuerKind, OnOutage, Plan};
+use crate::store::cuts::Cuts;
+use crate::store::journal::{Journal, Terms};
+use crate::telemetry::Metrics;
+use crate::tokens::TokenService;
+
+/// How often what has expired is cleaned up.
+const CLEAN_EVERY: Duration = Duration::from_mins(1);
+/// How long an introspection may be in the air when a cut is made; added to what cuts must be remembered for.
+const LONGEST_LOAD: Duration = Duration::from_mins(1);
+
+/// The cuts of this process, with those of the one before it.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) cuts: Arc<Cuts>,
+    /// Where cuts are kept, if the plan has tokens that nobody can be asked about.
+    pub(super) journal: Option<Arc<Journal>>,
+    /// Keeps a second gateway off the journal.
+    pub(super) claim: Option<File>,
+}
+
+impl State {
+    pub(super) fn open(plan: &Plan, now: Now) -> Result<Self, StartError> {
+        let retention = retention(plan);
+        let cuts = Arc::new(Cuts::new(retention));
+        let self_contained = plan.issuers.iter().filter(|issuer| matches!(issuer.kind, IssuerKind::Jwt(_)));
+        let terms = Terms {
+            issuers: self_contained.map(|issuer| (issuer.id, issuer.name.clone())).collect(),
+            retention,
+            capacity: Cuts::CAPACITY,
+        };
+        let Some(file) = plan.store.file.as_ref().filter(|_| !terms.issuers.is_empty()) else {
+            return Ok(Self { cuts, journal: None, claim: None });
+        };
+        let claim = claim(file)?;
+        let journal = Journal::open(file, terms, &cuts, now)?;
+        Ok(Self { cuts, journal: Some(Arc::new(journal)), claim: Some(claim) })
+    }
+}
+
+/// Claims a database or state file for one gateway. Two would each count failed sign-ins by themselves, and neither would hear
+/// of what the other revokes. The claim ends with the process, however that ends; commands that change accounts need none.
+pub(super) fn claim(database: &Path) -> Result<File, StartError> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = made.map_err(|error| StartError::Unclaimed(PathBuf::from(&path), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::Claimed(database.to_owned())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// How long a cut must be remembered: until nothing can be remembered, or be in the air, that was loaded before it; and for
+/// JWTs, which nobody can be asked about again, as long as one may live.
+fn retention(plan: &Plan) -> Duration {
+    /// The longest life of a JWT against which a cut is kept, a day.
+    const LONGEST_JWT: Duration = Duration::from_hours(24);
+    let remembered = plan.issuers.iter().map(|issuer| match &issuer.kind {
+        IssuerKind::Embedded => LONGEST_LOAD,
+        IssuerKind::Introspection(remote) => remote.cache_ttl,
+        IssuerKind::Jwt(_) => LONGEST_JWT,
+    });
+    let graces = plan.routes.iter().map(|route| match route.freshness.on_outage {
+        OnOutage::Deny => Duration::ZERO,
+        OnOutage::Grace(grace) => grace,
+    });
+    remembered.max().unwrap_or_default() + graces.max().unwrap_or_default() + LONGEST_LOAD
+}
+
+/// Forgets what has expired.
+#[derive(Debug)]
+pub(super) struct Cleaner {
+    pub(super) tokens: Option<Arc<TokenService>>,
+    pub(super) cuts: Arc<Cuts>,
+    pub(super) journal: Option<Arc<Journal>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Cleaner {
+    pub(super) async fn clean_up(self) {
+        loop {
+            tokio::time::sleep(CLEAN_EVERY).await;
+            self.cuts.forget_old(self.clock.now().tick);
+            if let Some(journal) = &self.journal
+                && let Err(fault) = journal.forget_old(self.clock.now()).await
+            {
+                self.metrics.store_failed("clean-up");
+                tracing::warn!(%fault, "cannot clean up the state file");
+            }
+            if let Some(tokens) = &self.tokens
+                && let Err(denial) = tokens.clean_up(self.clock.now()).await
+            {
+                tracing::warn!(reason = denial.reason(), "cannot clean up the token service's database");
+            }
+        }
+    }
+}
