@@ -8,6 +8,7 @@ mod embedded;
 mod files;
 mod machine;
 mod observer;
+mod receivers;
 mod signals;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -24,6 +25,7 @@ use crate::admin::{self, Readiness, Shown};
 use crate::app::embedded::{Embedded, NotStarted};
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::observer::Counting;
+use crate::events::Surroundings;
 use crate::flow::Flow;
 use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::model::{Clock, Entropy};
@@ -111,6 +113,13 @@ impl Gateway {
         let embedded = runtime.block_on(Embedded::start(&plan, &revocations, &clock, &entropy))?;
         let verifier =
             Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
+        let surroundings = Surroundings {
+            revocations: revocations.clone(),
+            clock: Arc::clone(&clock),
+            limits: plan.cache.clone(),
+            tally: Arc::new(Counting(Arc::clone(&metrics))),
+        };
+        let receivers = runtime.block_on(async { receivers::start(&plan, &surroundings) })?;
         let flow = Arc::new(Flow::new(Arc::clone(&verifier), revocations));
 
         let bound = gateway::bind(&plan.listeners)?;
@@ -125,7 +134,8 @@ impl Gateway {
         let shown = Shown { metrics: Arc::clone(&metrics), ready: ready.clone(), envelope: Arc::clone(&plan.fallback) };
         runtime.spawn(admin::serve(admin_listener, shown));
         let (service, tokens) = embedded.map(|embedded| (embedded.http, embedded.tokens)).unzip();
-        let parts = Parts { plan, flow, clock: Arc::clone(&clock), entropy, service, metrics: Arc::clone(&metrics), echo };
+        let (clock_of_parts, metrics_of_parts) = (Arc::clone(&clock), Arc::clone(&metrics));
+        let parts = Parts { plan, flow, clock: clock_of_parts, entropy, service, receivers, metrics: metrics_of_parts, echo };
         let workers = gateway::start(parts, &bound)?;
         Ok(Self { runtime, workers, ready, clock, cuts, verifier, metrics, tokens, _claim: claim, addresses, admin })
     }
@@ -190,6 +200,7 @@ pub fn prove(plan: &Plan) -> Result<(), StartError> {
         embedded: Some(Arc::new(NotStarted)),
         observer: Arc::new(Unobserved),
     })?;
+    receivers::prove(plan)?;
     Ok(())
 }
 

@@ -1,8 +1,9 @@
-//! Connects what the verifier and the revocations tell to the table of metrics.
+//! Connects what the verifier, the revocations and the receivers tell to the table of metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::events::{Outcome, Tally};
 use crate::store::cuts::Reach;
 use crate::store::revocations::{Cause, Witness};
 use crate::telemetry::Metrics;
@@ -28,5 +29,11 @@ impl Observer for Counting {
 impl Witness for Counting {
     fn published(&self, cause: Cause, reach: &Reach) {
         self.0.cut(cause.word(), reach.word());
+    }
+}
+
+impl Tally for Counting {
+    fn pushed(&self, receiver: &str, outcome: Outcome) {
+        self.0.pushed(receiver, outcome.word());
     }
 }

@@ -15,12 +15,13 @@ mod units;
 mod values;
 
 pub(crate) use node::{At, Place};
+pub(crate) use notation::Named;
 pub use report::{Colour, Finding, Report, Severity};
 pub use schema::schema;
 pub(crate) use sections::{
     AccessRule, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers, Identity,
-    Introspection, Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Route, SecretReference, SessionApi, Settings,
-    TokenService, TokenType, Upstream,
+    Introspection, Issuer, Jwt, Listener, LogForm, OAuthApi, OAuthPaths, Outage, Receiver, ReceiverKind, Route,
+    SecretReference, SessionApi, Settings, SigningSource, TokenService, TokenType, Upstream,
 };
 pub use sections::{Ends, Environment, JwtAlgorithm};
 pub(crate) use suggest::did_you_mean;

@@ -5,6 +5,7 @@
 
 pub mod compile;
 mod issuer;
+mod receiver;
 mod session_api;
 mod token_service;
 
@@ -23,6 +24,7 @@ use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
+pub use receiver::{Protocol, Receiver, ReceiverId};
 pub use session_api::{Caller, ChallengeLimits, OperationTerms, SessionApi, SessionOperation};
 pub use token_service::{
     BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
@@ -51,6 +53,8 @@ pub struct Plan {
     pub fallback: Arc<Envelope>,
     /// The issuers; an `IssuerId` is an index into this.
     pub issuers: Box<[Issuer]>,
+    /// Where others push revocations; a `ReceiverId` is an index into this.
+    pub receivers: Box<[Receiver]>,
     /// The upstreams; a route's target holds one of these.
     pub upstreams: Box<[Arc<Upstream>]>,
     /// The embedded token service, if it runs.
@@ -178,6 +182,7 @@ impl fmt::Display for Route {
         match &self.target {
             Target::Upstream(upstream) => write!(f, "upstream {}", upstream.name),
             Target::TokenService => f.write_str("embedded token service"),
+            Target::Receiver(_, what) => write!(f, "receiver of {what}"),
         }
     }
 }
@@ -189,6 +194,8 @@ pub enum Target {
     Upstream(Arc<Upstream>),
     /// To the embedded token service, in process.
     TokenService,
+    /// To one of the gateway's own receivers, of what this says.
+    Receiver(ReceiverId, &'static str),
 }
 
 /// How old an answer of the token service may be, per route.

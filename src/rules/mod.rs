@@ -16,5 +16,6 @@ pub mod lockout;
 pub mod path;
 pub mod relay;
 pub mod routing;
+pub mod security_event;
 pub mod stream_head;
 pub mod window;

@@ -38,6 +38,7 @@ pub struct Metrics {
     /// Revocation cuts that are remembered.
     pub cuts: IntGauge,
     cuts_published: IntCounterVec,
+    events: IntCounterVec,
 }
 
 #[derive(Debug)]
@@ -101,6 +102,7 @@ impl Metrics {
                 "Revocation cuts, by how we came to know and what they reach.",
                 &["cause", "reach"],
             )?,
+            events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
             registry,
         })
     }
@@ -134,6 +136,11 @@ impl Metrics {
     /// Counts a revocation; both labels are of closed lists of words.
     pub fn cut(&self, cause: &'static str, reach: &'static str) {
         self.cuts_published.with_label_values(&[cause, reach]).inc();
+    }
+
+    /// Counts a push to a receiver; `outcome` is of a closed list of words.
+    pub fn pushed(&self, receiver: &str, outcome: &'static str) {
+        self.events.with_label_values(&[receiver, outcome]).inc();
     }
 
     /// Counts an upstream's answer.
