@@ -166,16 +166,17 @@ impl Receiver {
 
     /// Takes a push. The [`Source`] is expected among the request's extensions.
     pub async fn receive(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let (outcome, response) = match self.take(&request).await {
-            Ok(outcome) => (outcome, words::taken(&self.protocol)),
-            Err(complaint) => {
-                tracing::info!(receiver = &*self.name, ?complaint, "a push is not taken");
-                (complaint.outcome(), words::refused(&self.protocol, complaint))
-            }
-        };
-        tracing::info!(receiver = &*self.name, outcome = outcome.word(), "something was pushed");
+        let taken = self.take(&request).await;
+        let outcome = taken.unwrap_or_else(Complaint::outcome);
+        match taken {
+            Ok(_) => tracing::info!(receiver = &*self.name, outcome = outcome.word(), "a push is taken"),
+            Err(why) => tracing::info!(receiver = &*self.name, outcome = outcome.word(), ?why, "a push is not taken"),
+        }
         self.tally.pushed(&self.name, outcome);
-        response
+        match taken {
+            Ok(_) => words::taken(&self.protocol),
+            Err(complaint) => words::refused(&self.protocol, complaint),
+        }
     }
 
     /// The steps, in order; each line names what it may say.

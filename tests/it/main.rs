@@ -15,6 +15,7 @@ mod issuers;
 mod lifecycle;
 mod mutations;
 mod outage;
+mod receivers;
 mod regressions;
 mod revocation;
 mod seed_oauth;
