@@ -113,12 +113,9 @@ impl Gateway {
         let embedded = runtime.block_on(Embedded::start(&plan, &revocations, &clock, &entropy))?;
         let verifier =
             Arc::new(runtime.block_on(async { verifier(&plan, &cuts, &clock, &*entropy, &metrics, embedded.as_ref()) })?);
-        let surroundings = Surroundings {
-            revocations: revocations.clone(),
-            clock: Arc::clone(&clock),
-            limits: plan.cache.clone(),
-            tally: Arc::new(Counting(Arc::clone(&metrics))),
-        };
+        let tally = Arc::new(Counting(Arc::clone(&metrics)));
+        let surroundings =
+            Surroundings { revocations: revocations.clone(), clock: Arc::clone(&clock), limits: plan.cache.clone(), tally };
         let receivers = runtime.block_on(async { receivers::start(&plan, &surroundings) })?;
         let flow = Arc::new(Flow::new(Arc::clone(&verifier), revocations));
 
@@ -134,8 +131,10 @@ impl Gateway {
         let shown = Shown { metrics: Arc::clone(&metrics), ready: ready.clone(), envelope: Arc::clone(&plan.fallback) };
         runtime.spawn(admin::serve(admin_listener, shown));
         let (service, tokens) = embedded.map(|embedded| (embedded.http, embedded.tokens)).unzip();
-        let (clock_of_parts, metrics_of_parts) = (Arc::clone(&clock), Arc::clone(&metrics));
-        let parts = Parts { plan, flow, clock: clock_of_parts, entropy, service, receivers, metrics: metrics_of_parts, echo };
+        let parts = {
+            let (clock, metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
+            Parts { plan, flow, clock, entropy, service, receivers, metrics, echo }
+        };
         let workers = gateway::start(parts, &bound)?;
         Ok(Self { runtime, workers, ready, clock, cuts, verifier, metrics, tokens, _claim: claim, addresses, admin })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::events::Complaint;
 use crate::events::replays::TokenId;
 use crate::model::{NonEmpty, Timestamp};
-use crate::plan::{self, Protocol};
+use crate::plan::{self, PushProtocol};
 use crate::verify::{Members, Unreadable};
 
 /// What a receiver asks of every token.
@@ -39,7 +39,7 @@ impl Checks {
             audience: plan.audience.clone(),
             max_age: plan.max_age,
             leeway: plan.leeway,
-            must_end: matches!(plan.protocol, Protocol::Logout),
+            must_end: matches!(plan.protocol, PushProtocol::Logout),
         }
     }
 

@@ -27,7 +27,7 @@ use subtle::ConstantTimeEq;
 use crate::events::claims::{Checks, Pushed};
 use crate::events::replays::{Replays, Turn};
 use crate::model::{Clock, IssuerId, Secret, Source};
-use crate::plan::{self, CacheLimits, Protocol};
+use crate::plan::{self, CacheLimits, PushProtocol};
 use crate::rules::security_event::Reached;
 use crate::store::cuts::Reach;
 use crate::store::revocations::{Cause, Revocations};
@@ -99,7 +99,7 @@ pub struct Surroundings {
 pub struct Receiver {
     name: Arc<str>,
     issuer: IssuerId,
-    protocol: Protocol,
+    protocol: PushProtocol,
     checks: Checks,
     subjects_of: Box<str>,
     seal: Seal,
@@ -206,8 +206,8 @@ impl Receiver {
     /// Whether the transmitter presents its token (RFC 8935 section 2.1 leaves the way to the two sides).
     fn authenticate(&self, headers: &HeaderMap) -> Result<(), Complaint> {
         match &self.protocol {
-            Protocol::Logout | Protocol::Events { authorization: None } => Ok(()),
-            Protocol::Events { authorization: Some(secret) } => {
+            PushProtocol::Logout | PushProtocol::Events { authorization: None } => Ok(()),
+            PushProtocol::Events { authorization: Some(secret) } => {
                 if presents(headers, secret) {
                     Ok(())
                 } else {
@@ -219,8 +219,8 @@ impl Receiver {
 
     fn token(&self, request: &Request<Bytes>) -> Result<String, Complaint> {
         let wanted = match self.protocol {
-            Protocol::Logout => form::TYPE,
-            Protocol::Events { .. } => security::TYPE,
+            PushProtocol::Logout => form::TYPE,
+            PushProtocol::Events { .. } => security::TYPE,
         };
         let headers = request.headers();
         if headers.contains_key(CONTENT_ENCODING) || !is_of_type(headers, wanted) {
@@ -228,15 +228,17 @@ impl Receiver {
         }
         let text = std::str::from_utf8(request.body()).map_err(|_| Complaint::Malformed("the body is not UTF-8"))?;
         match self.protocol {
-            Protocol::Logout => form::only(text, "logout_token").ok_or(Complaint::Malformed("not exactly one logout_token")),
-            Protocol::Events { .. } => Ok(text.to_owned()),
+            PushProtocol::Logout => {
+                form::only(text, "logout_token").ok_or(Complaint::Malformed("not exactly one logout_token"))
+            }
+            PushProtocol::Events { .. } => Ok(text.to_owned()),
         }
     }
 
     fn read(&self, pushed: &Pushed<'_>) -> Result<Message, Complaint> {
         match self.protocol {
-            Protocol::Logout => logout::read(pushed),
-            Protocol::Events { .. } => security::read(pushed, &self.subjects_of),
+            PushProtocol::Logout => logout::read(pushed),
+            PushProtocol::Events { .. } => security::read(pushed, &self.subjects_of),
         }
     }
 
@@ -251,8 +253,8 @@ impl Receiver {
     /// all of it is cut again.
     async fn publish(&self, all: Vec<Reached>) -> Result<(), Complaint> {
         let cause = match self.protocol {
-            Protocol::Logout => Cause::Logout,
-            Protocol::Events { .. } => Cause::Event,
+            PushProtocol::Logout => Cause::Logout,
+            PushProtocol::Events { .. } => Cause::Event,
         };
         let mut kept = Ok(());
         for reached in all {
@@ -273,8 +275,8 @@ impl Receiver {
     /// good once (Back-Channel Logout 1.0 section 2.6).
     fn again(&self) -> Result<Outcome, Complaint> {
         match self.protocol {
-            Protocol::Logout => Err(Complaint::Replayed),
-            Protocol::Events { .. } => Ok(Outcome::Replayed),
+            PushProtocol::Logout => Err(Complaint::Replayed),
+            PushProtocol::Events { .. } => Ok(Outcome::Replayed),
         }
     }
 }

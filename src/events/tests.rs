@@ -57,7 +57,7 @@ struct World {
     cuts: Arc<Cuts>,
     book: Arc<Book>,
     counted: Arc<Counted>,
-    protocol: Protocol,
+    protocol: PushProtocol,
     next: Mutex<u32>,
     _dir: Option<Dir>,
 }
@@ -79,10 +79,10 @@ fn key_file(key: &SigningKey) -> Dir {
     Dir(path)
 }
 
-fn settings(protocol: Protocol, keys: KeySource) -> plan::Receiver {
+fn settings(protocol: PushProtocol, keys: KeySource) -> plan::Receiver {
     let (types, max_age): (&[&str], _) = match protocol {
-        Protocol::Logout => (&["logout+jwt", ""], Duration::from_mins(5)),
-        Protocol::Events { .. } => (&["secevent+jwt"], Duration::from_hours(24)),
+        PushProtocol::Logout => (&["logout+jwt", ""], Duration::from_mins(5)),
+        PushProtocol::Events { .. } => (&["secevent+jwt"], Duration::from_hours(24)),
     };
     plan::Receiver {
         name: "r".into(),
@@ -100,26 +100,26 @@ fn settings(protocol: Protocol, keys: KeySource) -> plan::Receiver {
 }
 
 impl World {
-    fn new(protocol: Protocol) -> Self {
+    fn new(protocol: PushProtocol) -> Self {
         Self::with_limits(protocol, LIMITS)
     }
 
     fn logout() -> Self {
-        Self::new(Protocol::Logout)
+        Self::new(PushProtocol::Logout)
     }
 
     fn events() -> Self {
-        Self::new(Protocol::Events { authorization: None })
+        Self::new(PushProtocol::Events { authorization: None })
     }
 
-    fn with_limits(protocol: Protocol, limits: CacheLimits) -> Self {
+    fn with_limits(protocol: PushProtocol, limits: CacheLimits) -> Self {
         let key = SigningKey::ed25519();
         let dir = key_file(&key);
         let keys = KeySource::Files(NonEmpty::one(dir.0.clone()));
         Self { _dir: Some(dir), ..Self::over(protocol, limits, key, keys) }
     }
 
-    fn over(protocol: Protocol, limits: CacheLimits, key: SigningKey, keys: KeySource) -> Self {
+    fn over(protocol: PushProtocol, limits: CacheLimits, key: SigningKey, keys: KeySource) -> Self {
         let settings = settings(protocol.clone(), keys);
         let (clock, cuts) = (Arc::new(HandClock::default()), Arc::new(Cuts::new(Duration::from_hours(24))));
         let (book, counted) = (Arc::new(Book::default()), Arc::new(Counted::default()));
@@ -133,8 +133,8 @@ impl World {
 
     fn header(&self) -> Value {
         let typ = match self.protocol {
-            Protocol::Logout => "logout+jwt",
-            Protocol::Events { .. } => "secevent+jwt",
+            PushProtocol::Logout => "logout+jwt",
+            PushProtocol::Events { .. } => "secevent+jwt",
         };
         json!({"alg": "EdDSA", "typ": typ, "kid": "k1"})
     }
@@ -145,7 +145,7 @@ impl World {
         *next += 1;
         let now = START + i64::try_from(self.clock.now().tick.as_millis() / 1000).unwrap();
         let mut claims = json!({"iss": IDP, "aud": "portal", "iat": now, "jti": format!("j{next}")});
-        if matches!(self.protocol, Protocol::Logout) {
+        if matches!(self.protocol, PushProtocol::Logout) {
             claims["exp"] = json!(now + 120);
             claims["events"] = json!({LOGOUT: {}});
         }
@@ -162,8 +162,8 @@ impl World {
 
     fn request(&self, token: &str) -> Request<Bytes> {
         let (media_type, body) = match self.protocol {
-            Protocol::Logout => (form::TYPE, format!("logout_token={token}")),
-            Protocol::Events { .. } => (security::TYPE, token.to_owned()),
+            PushProtocol::Logout => (form::TYPE, format!("logout_token={token}")),
+            PushProtocol::Events { .. } => (security::TYPE, token.to_owned()),
         };
         let request = Request::post("/events").header(CONTENT_TYPE, media_type);
         request.extension(Source::new(IpAddr::V4(Ipv4Addr::LOCALHOST))).body(body.into()).unwrap()
@@ -193,8 +193,8 @@ impl World {
         assert_eq!(response.headers()["cache-control"], "no-store", "{what}");
         let body: Value = serde_json::from_slice(response.body()).unwrap();
         let (key, text) = match self.protocol {
-            Protocol::Logout => ("error", "error_description"),
-            Protocol::Events { .. } => ("err", "description"),
+            PushProtocol::Logout => ("error", "error_description"),
+            PushProtocol::Events { .. } => ("err", "description"),
         };
         assert_eq!(body[key], code, "{what}: {body}");
         assert!(body[text].is_string(), "{what}: {body}");
@@ -298,7 +298,7 @@ async fn a_logout_token_with_anything_wrong_about_it_is_refused_and_nothing_is_c
 #[tokio::test]
 async fn a_signature_that_proves_nothing_is_refused() {
     for world in [World::logout(), World::events()] {
-        let code = if matches!(world.protocol, Protocol::Logout) { "invalid_request" } else { "invalid_key" };
+        let code = if matches!(world.protocol, PushProtocol::Logout) { "invalid_request" } else { "invalid_key" };
         let members = json!({"sid": "s1", "sub_id": ada(), "events": {LOGOUT: {}, format!("{CAEP}/session-revoked"): {}}});
         let claims = world.claims(&members);
         let header = |alg: &str| {
@@ -484,7 +484,7 @@ async fn a_form_with_two_logout_tokens_or_none_is_refused() {
 
 #[tokio::test]
 async fn a_transmitter_that_must_authenticate_is_refused_unless_it_does() {
-    let world = World::new(Protocol::Events { authorization: Some(Secret::new("open-sesame".to_owned())) });
+    let world = World::new(PushProtocol::Events { authorization: Some(Secret::new("open-sesame".to_owned())) });
     let token = world.sign(&world.header(), &world.claims(&json!({"sub_id": ada(), "events": event("session-revoked")})));
     let with = |fields: &[&'static str]| {
         let mut request = world.request(&token);
@@ -512,7 +512,7 @@ async fn a_transmitter_that_must_authenticate_is_refused_unless_it_does() {
 
 #[tokio::test]
 async fn a_source_that_has_signatures_checked_without_end_must_pause() {
-    let world = World::with_limits(Protocol::Logout, CacheLimits { misses_per_second: 1, miss_burst: 3, ..LIMITS });
+    let world = World::with_limits(PushProtocol::Logout, CacheLimits { misses_per_second: 1, miss_burst: 3, ..LIMITS });
     let stranger = SigningKey::ed25519();
     let forged = |world: &World| {
         let claims = world.claims(&json!({"sid": "s1"}));
@@ -543,7 +543,7 @@ async fn keys_that_cannot_be_had_are_an_outage_and_unknown_ones_cost_one_fetch_f
         ca_file: None,
     };
     let document = jwks(&[key.jwk("k1")]);
-    let world = World::over(Protocol::Logout, LIMITS, key, keys);
+    let world = World::over(PushProtocol::Logout, LIMITS, key, keys);
     let token = world.sign(&world.header(), &world.claims(&json!({"sid": "s1"})));
     let response = world.push(&token).await;
     world.assert_refused(&response, 503, "temporarily_unavailable", "no keys");

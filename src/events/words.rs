@@ -11,18 +11,18 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::events::Complaint;
-use crate::plan::Protocol;
+use crate::plan::PushProtocol;
 
 /// The answer to what was taken.
-pub(super) fn taken(protocol: &Protocol) -> Response<Bytes> {
+pub(super) fn taken(protocol: &PushProtocol) -> Response<Bytes> {
     answer(match protocol {
-        Protocol::Logout => StatusCode::OK,
-        Protocol::Events { .. } => StatusCode::ACCEPTED,
+        PushProtocol::Logout => StatusCode::OK,
+        PushProtocol::Events { .. } => StatusCode::ACCEPTED,
     })
 }
 
 /// The answer to what was not.
-pub(super) fn refused(protocol: &Protocol, complaint: Complaint) -> Response<Bytes> {
+pub(super) fn refused(protocol: &PushProtocol, complaint: Complaint) -> Response<Bytes> {
     let (status, code) = match complaint {
         Complaint::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
         Complaint::Malformed(_) | Complaint::Replayed => (StatusCode::BAD_REQUEST, "invalid_request"),
@@ -35,9 +35,11 @@ pub(super) fn refused(protocol: &Protocol, complaint: Complaint) -> Response<Byt
     };
     let what = description(complaint);
     let body = match protocol {
-        Protocol::Events { .. } => json!({ "err": code, "description": what }),
-        Protocol::Logout if status == StatusCode::SERVICE_UNAVAILABLE => json!({ "error": code, "error_description": what }),
-        Protocol::Logout => json!({ "error": "invalid_request", "error_description": what }),
+        PushProtocol::Events { .. } => json!({ "err": code, "description": what }),
+        PushProtocol::Logout if status == StatusCode::SERVICE_UNAVAILABLE => {
+            json!({ "error": code, "error_description": what })
+        }
+        PushProtocol::Logout => json!({ "error": "invalid_request", "error_description": what }),
     };
     let mut response = answer(status);
     *response.body_mut() = Bytes::from(body.to_string());

@@ -19,7 +19,7 @@ pub struct Receiver {
     /// Its name: label of its metrics.
     pub name: Arc<str>,
     /// What is pushed.
-    pub protocol: Protocol,
+    pub protocol: PushProtocol,
     /// Whose tokens are cut.
     pub issuer: IssuerId,
     /// The `iss` of the tokens that are cut, by which a subject of theirs is known (RFC 9493 section 3.2.4).
@@ -42,7 +42,7 @@ pub struct Receiver {
 
 /// What is pushed to a receiver.
 #[derive(Clone, Debug)]
-pub enum Protocol {
+pub enum PushProtocol {
     /// Logout tokens (OpenID Connect Back-Channel Logout 1.0).
     Logout,
     /// Security event tokens (RFC 8417), by push (RFC 8935).
@@ -52,7 +52,7 @@ pub enum Protocol {
     },
 }
 
-impl Protocol {
+impl PushProtocol {
     /// What it is called where something is mounted.
     #[must_use]
     pub fn word(&self) -> &'static str {

@@ -93,16 +93,20 @@ impl Named {
     #[must_use]
     pub fn reached(self, meaning: Meaning) -> Vec<Reached> {
         let Self { subject, session, either } = self;
-        match (meaning, subject, session, either) {
-            (Meaning::Stream | Meaning::Unknown, ..) | (_, None, None, None) => Vec::new(),
-            (Meaning::SessionRevoked, _, Some(session), _) => vec![Reached::Session(session)],
-            (_, Some(subject), _, _) => vec![Reached::Subject(subject)],
+        let by_session = match meaning {
+            Meaning::Stream | Meaning::Unknown => return Vec::new(),
+            Meaning::SessionRevoked => true,
             // Nothing milder reaches the tokens of a session of which only the session is known.
-            (Meaning::AccountChanged, None, Some(session), _) => vec![Reached::Session(session)],
-            (Meaning::SessionRevoked, None, None, Some(either)) => {
+            Meaning::AccountChanged => subject.is_none(),
+        };
+        match (subject, session, either) {
+            (_, Some(session), _) if by_session => vec![Reached::Session(session)],
+            (Some(subject), _, _) => vec![Reached::Subject(subject)],
+            (None, _, Some(either)) if meaning == Meaning::SessionRevoked => {
                 vec![Reached::Session(either.clone()), Reached::Subject(either)]
             }
-            (Meaning::AccountChanged, None, None, Some(either)) => vec![Reached::Subject(either)],
+            (None, _, Some(either)) => vec![Reached::Subject(either)],
+            (None, _, None) => Vec::new(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::plan::compile::directory::Directory;
 use crate::plan::compile::dress::Wardrobe;
 use crate::plan::compile::issuers::{key_source, warn_of_plain_keys};
 use crate::plan::compile::routes::{Draft, Particulars, draft};
-use crate::plan::{JwtAlgorithm, KeySource, Protocol, Receiver, ReceiverId, Target};
+use crate::plan::{JwtAlgorithm, KeySource, PushProtocol, Receiver, ReceiverId, Target};
 use crate::rules::access::Access;
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey};
 
@@ -23,6 +23,13 @@ const LOGOUT_AGE: Duration = Duration::from_mins(5);
 const EVENT_AGE: Duration = Duration::from_hours(24);
 /// The algorithms that are taken of a signer of whom nothing else is known.
 const ALGORITHMS: [JwtAlgorithm; 3] = [JwtAlgorithm::Rs256, JwtAlgorithm::Es256, JwtAlgorithm::EdDsa];
+
+/// Who signs what is pushed.
+struct Signer {
+    iss: Box<str>,
+    audience: NonEmpty<Box<str>>,
+    keys: KeySource,
+}
 
 impl Workshop<'_> {
     pub(super) fn receivers(&mut self, issuers: &Directory<IssuerId>) -> Option<Box<[Receiver]>> {
@@ -44,7 +51,7 @@ impl Workshop<'_> {
         }
         let config = self.config;
         let jwt = written_issuer(config, issuer).and_then(|issuer| issuer.jwt.as_ref()).map(|jwt| &jwt.value);
-        let (signer, audience, keys) = self.signer(&receiver.value, kind, jwt);
+        let signer = self.signer(&receiver.value, kind, jwt);
         let algorithms = from.algorithms.as_ref().map(|algorithms| algorithms.value.clone());
         let algorithms = algorithms.or(jwt.map(|jwt| jwt.algorithms.value.clone())).unwrap_or(ALGORITHMS.to_vec());
         let signer = signer?;
@@ -52,75 +59,74 @@ impl Workshop<'_> {
             name: receiver.name.value.as_str().into(),
             protocol: protocol?,
             issuer,
-            subjects_of: subjects_of(config, issuer).unwrap_or_else(|| signer.clone()),
-            signer,
-            audience: audience?,
+            subjects_of: subjects_of(config, issuer).unwrap_or_else(|| signer.iss.clone()),
+            signer: signer.iss,
+            audience: signer.audience,
             algorithms: NonEmpty::new(algorithms).ok()?,
             types: types(from, kind),
-            keys: keys?,
+            keys: signer.keys,
             max_age: from.max_age.as_ref().map_or(default_age(kind), |age| age.value),
             leeway: from.leeway.value,
         })
     }
 
-    fn protocol(&mut self, from: &config::Receiver) -> Option<Protocol> {
+    fn protocol(&mut self, from: &config::Receiver) -> Option<PushProtocol> {
         match from.kind.as_ref()?.value {
             ReceiverKind::Events => match &from.authorization {
-                Some(reference) => self.secret(reference).map(|secret| Protocol::Events { authorization: Some(secret) }),
-                None => Some(Protocol::Events { authorization: None }),
+                Some(reference) => self.secret(reference).map(|secret| PushProtocol::Events { authorization: Some(secret) }),
+                None => Some(PushProtocol::Events { authorization: None }),
             },
             ReceiverKind::Logout => {
                 if let Some(written) = &from.authorization {
                     let finding = Finding::error(written.place, "no provider authenticates when it pushes a logout token");
                     self.report.add(finding.help("its signature is the proof; leave `authorization` out"));
                 }
-                Some(Protocol::Logout)
+                Some(PushProtocol::Logout)
             }
         }
     }
 
     /// Who signs, for whom and with which keys: as it is written, or as the issuer's own tokens have it.
-    fn signer(
-        &mut self,
-        receiver: &At<config::Receiver>,
-        kind: ReceiverKind,
-        jwt: Option<&config::Jwt>,
-    ) -> (Option<Box<str>>, Option<NonEmpty<Box<str>>>, Option<KeySource>) {
+    fn signer(&mut self, receiver: &At<config::Receiver>, kind: ReceiverKind, jwt: Option<&config::Jwt>) -> Option<Signer> {
         let from = &receiver.value;
-        let mut lacks = |key: &str, help: &str| {
-            self.report.add(Finding::error(receiver.place, format!("`{key}` is missing")).help(help));
+        let iss = from.iss.as_ref().or(jwt.and_then(|jwt| jwt.issuer.as_ref()));
+        let audience = from.audience.as_ref().or(match kind {
+            ReceiverKind::Logout => None,
+            ReceiverKind::Events => jwt.and_then(|jwt| jwt.audience.as_ref()),
+        });
+        let keys = from.keys.as_ref().map(|keys| &keys.value).or(jwt.map(|jwt| &jwt.keys));
+        let mut demand = |there: bool, key: &str, help: &str| {
+            if !there {
+                self.report.add(Finding::error(receiver.place, format!("`{key}` is missing")).help(help));
+            }
         };
-        let own = "the issuer signs no tokens itself, so it must be said here who signs what is pushed";
-        let signer = from.iss.as_ref().or(jwt.and_then(|jwt| jwt.issuer.as_ref()));
-        if signer.is_none() && jwt.is_none() {
-            lacks("iss", own);
-        }
-        let audience = match kind {
-            ReceiverKind::Logout => from.audience.as_ref(),
-            ReceiverKind::Events => from.audience.as_ref().or(jwt.and_then(|jwt| jwt.audience.as_ref())),
-        };
+        // What a JWT issuer's own section lacks is reported there.
+        let own = jwt.is_some();
+        demand(
+            iss.is_some() || own,
+            "iss",
+            "the issuer signs no tokens itself, so it must be said here who signs what is pushed",
+        );
         match kind {
-            ReceiverKind::Logout if audience.is_none() => {
-                lacks("audience", "the client id that the provider knows: a logout token names it as `aud`");
+            ReceiverKind::Logout => {
+                let help = "the client id that the provider knows: a logout token names it as `aud`";
+                demand(audience.is_some(), "audience", help);
             }
-            ReceiverKind::Events if audience.is_none() && jwt.is_none() => {
-                lacks("audience", "what the transmitter calls us: a security event names it as `aud`");
+            ReceiverKind::Events => {
+                let help = "what the transmitter calls us: a security event names it as `aud`";
+                demand(audience.is_some() || own, "audience", help);
             }
-            ReceiverKind::Logout | ReceiverKind::Events => {}
         }
-        if from.keys.is_none() && jwt.is_none() {
-            lacks("keys", "write keys = { jwks_url = \"https://…\" } or { key_files = [\"…\"] }");
+        demand(keys.is_some(), "keys", "write keys = { jwks_url = \"https://…\" } or { key_files = [\"…\"] }");
+        if let Some(written) = &from.keys {
+            warn_of_plain_keys(&written.value, self.report);
         }
-        if let Some(keys) = &from.keys {
-            warn_of_plain_keys(&keys.value, self.report);
-        }
-        let source = from.keys.as_ref().map(|keys| &keys.value).or(jwt.map(|jwt| &jwt.keys));
-        let audience = audience.map(|audience| audience.value.iter().map(|audience| audience.as_str().into()).collect());
-        (
-            signer.map(|signer| signer.value.as_str().into()),
-            audience.and_then(|audience| NonEmpty::new(audience).ok()),
-            source.and_then(|source| key_source(source, self.machine)),
-        )
+        let audience = audience?.value.iter().map(|audience| audience.as_str().into()).collect();
+        Some(Signer {
+            iss: iss?.value.as_str().into(),
+            audience: NonEmpty::new(audience).ok()?,
+            keys: key_source(keys?, self.machine)?,
+        })
     }
 
     /// The routes of the receivers: POST to one path each, for anybody, because what is pushed proves itself.
@@ -137,8 +143,8 @@ impl Workshop<'_> {
         let pattern = pattern.map_err(|finding| self.report.add(finding)).ok()?;
         let key = RouteKey { host: HostPattern::any(), path: pattern, methods: Some([Method::POST].into()) };
         let what = match kind {
-            ReceiverKind::Logout => Protocol::Logout.word(),
-            ReceiverKind::Events => Protocol::Events { authorization: None }.word(),
+            ReceiverKind::Logout => PushProtocol::Logout.word(),
+            ReceiverKind::Events => PushProtocol::Events { authorization: None }.word(),
         };
         let particulars = Particulars {
             access: Access::Public,

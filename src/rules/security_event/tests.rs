@@ -123,8 +123,11 @@ fn subjects() -> impl Strategy<Value = Value> {
     ];
     let complex = (prop::option::of(simple.clone()), prop::option::of(simple.clone())).prop_map(|(user, session)| {
         let mut complex = json!({"format": "complex"});
-        user.into_iter().for_each(|user| complex["user"] = user);
-        session.into_iter().for_each(|session| complex["session"] = session);
+        for (name, part) in [("user", user), ("session", session)] {
+            if let Some(part) = part {
+                complex[name] = part;
+            }
+        }
         complex
     });
     let aliases = prop::collection::vec(simple.clone(), 1..4).prop_map(|all| json!({"format": "aliases", "identifiers": all}));
