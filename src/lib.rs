@@ -4,6 +4,7 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod events;
 pub mod fetch;
 pub mod flow;
 pub mod gateway;

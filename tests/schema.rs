@@ -55,7 +55,9 @@ fn accepts_text(text: &str) -> bool {
 
 #[test]
 fn the_schema_accepts_what_is_shipped() {
-    for name in ["token-service", "sending-codes", "introspection", "jwt", "several-issuers", "public-and-protected"] {
+    for name in
+        ["token-service", "sending-codes", "introspection", "jwt", "several-issuers", "public-and-protected", "receivers"]
+    {
         assert!(accepts_file(&format!("config/examples/{name}.toml")), "{name}");
     }
     assert!(accepts_file("config/gateway.toml"));
@@ -63,7 +65,7 @@ fn the_schema_accepts_what_is_shipped() {
 
 #[test]
 fn the_schema_refuses_what_can_be_seen_without_knowing_the_rest_of_the_file() {
-    for name in ["empty", "everything-at-once", "secrets-in-the-file", "headers", "tokens", "token-service"] {
+    for name in ["empty", "everything-at-once", "secrets-in-the-file", "headers", "tokens", "token-service", "receivers"] {
         assert!(!accepts_file(&format!("tests/config/{name}.toml")), "{name}");
     }
     let good = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/jwt.toml")).unwrap();

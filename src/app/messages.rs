@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::model::{Clock, Entropy};
-use crate::notify::{Carriers, Observer, Outcome, SetupError, Surroundings};
-use crate::plan::{Environment, MessageKind, Plan};
-use crate::telemetry::Metrics;
+use crate::app::ground::Ground;
+use crate::notify::{Carriers, SetupError, Surroundings};
+use crate::plan::Environment;
 use crate::tokens::notifier::{NoNotifier, Notifier, SandboxNotifier};
 
 /// How long a stop waits for messages that are still on their way.
@@ -27,21 +26,15 @@ pub(super) enum Messages {
 
 impl Messages {
     /// As the plan says; delivered on `runtime`.
-    pub(super) fn new(
-        plan: &Plan,
-        clock: &Arc<dyn Clock>,
-        entropy: &Arc<dyn Entropy>,
-        metrics: &Arc<Metrics>,
-        runtime: &Handle,
-    ) -> Result<Self, SetupError> {
-        let Some(service) = &plan.token_service else { return Ok(Self::None) };
-        if service.notifier.is_none() && plan.environment == Environment::Sandbox {
+    pub(super) fn new(ground: &Ground, runtime: &Handle) -> Result<Self, SetupError> {
+        let Some(service) = &ground.plan.token_service else { return Ok(Self::None) };
+        if service.notifier.is_none() && ground.plan.environment == Environment::Sandbox {
             return Ok(Self::Sandbox);
         }
         let surroundings = Surroundings {
-            clock: Arc::clone(clock),
-            entropy: Arc::clone(entropy),
-            observer: Arc::new(Counting(Arc::clone(metrics))),
+            clock: Arc::clone(&ground.clock),
+            entropy: Arc::clone(&ground.entropy),
+            observer: Arc::clone(&ground.counting) as _,
             runtime: runtime.clone(),
         };
         Carriers::new(service.notifier.as_ref(), surroundings).map(Arc::new).map(Self::Carried)
@@ -61,14 +54,5 @@ impl Messages {
         if tokio::time::timeout(LAST_MESSAGES, carriers.idle()).await.is_err() {
             tracing::warn!("some messages were still on their way and are lost");
         }
-    }
-}
-
-#[derive(Debug)]
-struct Counting(Arc<Metrics>);
-
-impl Observer for Counting {
-    fn ended(&self, kind: MessageKind, outcome: Outcome) {
-        self.0.notified(kind.word(), outcome.word());
     }
 }

@@ -1,14 +1,17 @@
-//! Connects what the verifier and the revocations tell to the table of metrics.
+//! Connects what the verifier, the revocations, the receivers and the carriers tell to the table of metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::events::{Outcome, Tally};
+use crate::notify;
+use crate::plan::MessageKind;
 use crate::store::cuts::Reach;
 use crate::store::revocations::{Cause, Witness};
 use crate::telemetry::Metrics;
 use crate::verify::observe::{Asked, Found, Observer};
 
-/// Counts what the verifier does, and what is revoked.
+/// Counts what all of them do.
 #[derive(Debug)]
 pub(super) struct Counting(pub(super) Arc<Metrics>);
 
@@ -32,5 +35,17 @@ impl Witness for Counting {
 
     fn not_kept(&self) {
         self.0.store_failed("cut");
+    }
+}
+
+impl Tally for Counting {
+    fn pushed(&self, receiver: &str, outcome: Outcome) {
+        self.0.pushed(receiver, outcome.word());
+    }
+}
+
+impl notify::Observer for Counting {
+    fn ended(&self, kind: MessageKind, outcome: notify::Outcome) {
+        self.0.notified(kind.word(), outcome.word());
     }
 }

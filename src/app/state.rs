@@ -1,4 +1,4 @@
-//! What outlives a request, put together: the cuts, the file that keeps them, and the clean-up of both.
+//! What outlives a request, put together: the cuts and the file that keeps them.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,15 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::StartError;
-use crate::model::{Clock, Now};
+use crate::model::Now;
 use crate::plan::{IssuerKind, OnOutage, Plan};
 use crate::store::cuts::Cuts;
 use crate::store::journal::{Journal, Terms};
-use crate::telemetry::Metrics;
-use crate::tokens::TokenService;
 
-/// How often what has expired is cleaned up.
-const CLEAN_EVERY: Duration = Duration::from_mins(1);
 /// How long an introspection may be in the air when a cut is made; added to what cuts must be remembered for.
 const LONGEST_LOAD: Duration = Duration::from_mins(1);
 
@@ -77,34 +73,4 @@ fn retention(plan: &Plan) -> Duration {
         OnOutage::Grace(grace) => grace,
     });
     remembered.max().unwrap_or_default() + graces.max().unwrap_or_default() + LONGEST_LOAD
-}
-
-/// Forgets what has expired.
-#[derive(Debug)]
-pub(super) struct Cleaner {
-    pub(super) tokens: Option<Arc<TokenService>>,
-    pub(super) cuts: Arc<Cuts>,
-    pub(super) journal: Option<Arc<Journal>>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) metrics: Arc<Metrics>,
-}
-
-impl Cleaner {
-    pub(super) async fn clean_up(self) {
-        loop {
-            tokio::time::sleep(CLEAN_EVERY).await;
-            self.cuts.forget_old(self.clock.now().tick);
-            if let Some(journal) = &self.journal
-                && let Err(fault) = journal.forget_old(self.clock.now()).await
-            {
-                self.metrics.store_failed("clean-up");
-                tracing::warn!(%fault, "cannot clean up the state file");
-            }
-            if let Some(tokens) = &self.tokens
-                && let Err(denial) = tokens.clean_up(self.clock.now()).await
-            {
-                tracing::warn!(reason = denial.reason(), "cannot clean up the token service's database");
-            }
-        }
-    }
 }

@@ -15,12 +15,14 @@ mod units;
 mod values;
 
 pub(crate) use node::{At, Place};
+pub(crate) use notation::Named;
 pub use report::{Colour, Finding, Report, Severity};
 pub use schema::schema;
 pub(crate) use sections::{
     AccessRule, AuthTokenUse, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers,
     Identity, Introspection, Issuer, Jwt, Listener, LogForm, Notifier, OAuthApi, OAuthPaths, Outage, Passage, PasswordPolicy,
-    Route, SecretReference, SessionApi, Settings, Smtp, SmtpLogin, StateFile, TokenService, TokenType, Upstream, Webhook,
+    Receiver, ReceiverKind, Route, SecretReference, SessionApi, Settings, SigningSource, Smtp, SmtpLogin, StateFile,
+    TokenService, TokenType, Upstream, Webhook,
 };
 pub use sections::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
 pub(crate) use suggest::did_you_mean;

@@ -1,7 +1,7 @@
-//! Handing a request to the embedded token service without a socket.
+//! Handing a request to a service inside this process, without a socket: the embedded token service, or a receiver.
 //!
 //! The body is gathered first, bounded in size and time. The verified caller and the source travel as extensions, so that the
-//! service never has to believe a header. Deliberately absent: axum; the service comes boxed from `app`.
+//! service never has to believe a header. Deliberately absent: axum; the services come boxed from `app`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,15 +17,36 @@ use tower::util::BoxCloneSyncService;
 use crate::flow::Forward;
 use crate::gateway::inspect;
 use crate::model::{BadRequest, Denial, Source};
+use crate::plan::Target;
 use crate::reply::Reply;
 
-/// A body larger than this is not gathered for the embedded service, whatever a route says.
+/// A body larger than this is not gathered for a service inside, whatever a route says.
 const GATHER_LIMIT: u64 = 64 * 1024;
-/// How long the embedded service may take for one request.
+/// How long a service inside may take for one request.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The embedded token service's HTTP face.
+/// The HTTP face of a service inside this process.
 pub type InProcess = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Infallible>;
+
+/// The services inside this process.
+#[derive(Debug)]
+pub(super) struct Inside {
+    /// The embedded token service, if it runs.
+    pub(super) service: Option<InProcess>,
+    /// The receivers, in the plan's order.
+    pub(super) receivers: Box<[InProcess]>,
+}
+
+impl Inside {
+    /// The service that a target names; `None` if it is not inside, or does not run.
+    pub(super) fn of(&self, target: &Target) -> Option<&InProcess> {
+        match target {
+            Target::Upstream(_) => None,
+            Target::TokenService => self.service.as_ref(),
+            Target::Receiver(id, _) => self.receivers.get(id.0),
+        }
+    }
+}
 
 /// Gathers the body, asks the service, and takes its answer as a reply to be dressed like any other. `target` is the target
 /// that was routed on, where the client spelt it differently.

@@ -43,7 +43,7 @@ impl Peers {
         let set_of = |wanted: &Arc<Upstream>| sets.iter().find(|set| Arc::ptr_eq(&set.upstream, wanted)).cloned();
         let by_route = plan.routes.iter().map(|route| match &route.target {
             Target::Upstream(upstream) => set_of(upstream),
-            Target::TokenService => None,
+            Target::TokenService | Target::Receiver(..) => None,
         });
         Self { by_route: by_route.collect(), sets }
     }

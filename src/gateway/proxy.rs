@@ -20,7 +20,7 @@ use crate::gateway::answer::{self, Dress, connection};
 use crate::gateway::deciding::Step;
 use crate::gateway::faults;
 use crate::gateway::forward;
-use crate::gateway::in_process::{self, InProcess};
+use crate::gateway::in_process::{self, Inside};
 use crate::gateway::peers::{PeerSet, Peers};
 use crate::gateway::reading;
 use crate::gateway::relay;
@@ -43,8 +43,8 @@ pub(super) struct Gateway {
     pub(super) clock: Arc<dyn Clock>,
     /// The upstream servers.
     pub(super) peers: Arc<Peers>,
-    /// The embedded token service's HTTP face, if it runs.
-    pub(super) service: Option<InProcess>,
+    /// The services inside this process.
+    pub(super) inside: Inside,
     /// Which fields pass.
     pub(super) strip: Strip,
     /// Makes request ids.
@@ -114,9 +114,10 @@ impl Gateway {
         }
     }
 
-    /// Lets the embedded token service answer.
+    /// Lets a service inside this process answer.
     async fn serve_in_process(&self, session: &mut Session, ctx: &mut Serving) -> Result<bool> {
-        let (Some(service), Some(forward)) = (&self.service, &ctx.forward) else {
+        let inside = ctx.forward.as_ref().and_then(|forward| Some((self.inside.of(&forward.route.target)?, forward)));
+        let Some((service, forward)) = inside else {
             return self.refuse_and_stop(session, ctx, Denial::NoRoute).await;
         };
         let source =
@@ -160,7 +161,7 @@ impl ProxyHttp for Gateway {
         reading::ignore_other_protocols(session);
         match self.decide(session, now).await {
             Ok(Step::Forward(forward, target)) => {
-                let in_process = matches!(forward.route.target, Target::TokenService);
+                let in_process = !matches!(forward.route.target, Target::Upstream(_));
                 (ctx.route, ctx.target) = (Some(Arc::clone(&forward.route)), target);
                 ctx.forward = Some(forward);
                 if in_process { self.serve_in_process(session, ctx).await } else { Ok(false) }

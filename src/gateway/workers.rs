@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::flow::Flow;
 use crate::gateway::guard::Guard;
-use crate::gateway::in_process::InProcess;
+use crate::gateway::in_process::{InProcess, Inside};
 use crate::gateway::listen::Bound;
 use crate::gateway::peers::Peers;
 use crate::gateway::proxy::Gateway;
@@ -50,6 +50,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// The embedded token service's HTTP face, if it runs.
     pub service: Option<InProcess>,
+    /// The receivers of pushed revocations, in the plan's order.
+    pub receivers: Box<[InProcess]>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where the built-in echo service listens, if it does.
@@ -134,8 +136,9 @@ fn guard(parts: Parts, peers: Arc<Peers>) -> Guard {
         if plan.routes.iter().any(|route| matches!(route.target, Target::TokenService)) { parts.service } else { None };
     let (limits, envelope) = (plan.guard.clone(), Arc::clone(&plan.fallback));
     let (ids, metrics) = (RequestIds::new(&*parts.entropy), parts.metrics);
+    let inside = Inside { service, receivers: parts.receivers };
     let gateway =
-        Gateway { plan, flow: parts.flow, clock: parts.clock, peers, service, strip, ids, metrics: Arc::clone(&metrics) };
+        Gateway { plan, flow: parts.flow, clock: parts.clock, peers, inside, strip, ids, metrics: Arc::clone(&metrics) };
     let mut proxy = http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(limits.idle);

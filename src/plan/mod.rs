@@ -7,6 +7,7 @@ pub mod compile;
 mod issuer;
 mod notifier;
 mod passage;
+mod receiver;
 mod session_api;
 mod token_service;
 
@@ -27,6 +28,7 @@ use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
 pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;
+pub use receiver::{PushProtocol, Receiver, ReceiverId};
 pub use session_api::{AuthTokenUse, Caller, ChallengeLimits, OperationTerms, PasswordPolicy, SessionApi, SessionOperation};
 pub use token_service::{
     BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
@@ -55,6 +57,8 @@ pub struct Plan {
     pub fallback: Arc<Envelope>,
     /// The issuers; an `IssuerId` is an index into this.
     pub issuers: Box<[Issuer]>,
+    /// Where others push revocations; a `ReceiverId` is an index into this.
+    pub receivers: Box<[Receiver]>,
     /// The upstreams; a route's target holds one of these.
     pub upstreams: Box<[Arc<Upstream>]>,
     /// The embedded token service, if it runs.
@@ -197,6 +201,7 @@ impl fmt::Display for Route {
         match &self.target {
             Target::Upstream(upstream) => write!(f, "upstream {}", upstream.name),
             Target::TokenService => f.write_str("embedded token service"),
+            Target::Receiver(_, what) => write!(f, "receiver of {what}"),
         }
     }
 }
@@ -208,6 +213,8 @@ pub enum Target {
     Upstream(Arc<Upstream>),
     /// To the embedded token service, in process.
     TokenService,
+    /// To one of the gateway's own receivers, of what this says.
+    Receiver(ReceiverId, &'static str),
 }
 
 /// How old an answer of the token service may be, per route.

@@ -18,5 +18,6 @@ pub mod passage;
 pub mod path;
 pub mod relay;
 pub mod routing;
+pub mod security_event;
 pub mod stream_head;
 pub mod window;

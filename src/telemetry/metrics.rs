@@ -40,6 +40,7 @@ pub struct Metrics {
     pub cuts: IntGauge,
     cuts_published: IntCounterVec,
     store_failures: IntCounterVec,
+    events: IntCounterVec,
 }
 
 #[derive(Debug)]
@@ -110,6 +111,7 @@ impl Metrics {
                 &["cause", "reach"],
             )?,
             store_failures: counter(&registry, "store_failures_total", "What could not be written down.", &["what"])?,
+            events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
             registry,
         })
     }
@@ -148,6 +150,11 @@ impl Metrics {
     /// Counts what the state file did not take; `what` is of a closed list of words.
     pub fn store_failed(&self, what: &'static str) {
         self.store_failures.with_label_values(&[what]).inc();
+    }
+
+    /// Counts a push to a receiver; `outcome` is of a closed list of words.
+    pub fn pushed(&self, receiver: &str, outcome: &'static str) {
+        self.events.with_label_values(&[receiver, outcome]).inc();
     }
 
     /// Counts an upstream's answer.

@@ -43,12 +43,14 @@ impl MissBudget {
     }
 
     fn spend(&self, source: Source) -> Result<(), Denial> {
+        self.take(source).map_err(Denial::LimitReached)
+    }
+
+    /// Spends one piece of the source's budget, or says how long it is until there is one.
+    pub(crate) fn take(&self, source: Source) -> Result<(), Duration> {
         let [low, high, ..] = self.hash.hash_one(source.key()).to_le_bytes();
-        let until = match self.limiter.check_key(&u16::from_le_bytes([low, high])) {
-            Ok(()) => return Ok(()),
-            Err(until) => until,
-        };
-        Err(Denial::LimitReached(until.wait_time_from(self.limiter.clock().now())))
+        let spent = self.limiter.check_key(&u16::from_le_bytes([low, high]));
+        spent.map_err(|until| until.wait_time_from(self.limiter.clock().now()))
     }
 }
 

@@ -18,9 +18,10 @@ mod introspect;
 mod jwks;
 mod jwt;
 mod keys;
+mod seal;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 
@@ -29,15 +30,18 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+pub(crate) use answer::{Members, Unreadable};
 pub use authority::Unavailable;
+pub(crate) use budget::MissBudget;
 pub use inquire::TokenMark;
+pub(crate) use seal::{Refused, Seal};
 
 use crate::model::{Clock, Credential, Denial, IssuerId, Now, Principal, PrincipalFacts, Secret, Source, TokenKind};
 use crate::plan::{Freshness, OnOutage};
 use crate::rules::access::Requirements;
 use crate::store::cuts::{Cuts, Fingerprint};
 use crate::verify::authority::{Ageing, KnownIssuer, candidates};
-use crate::verify::budget::{MissBudget, Toll};
+use crate::verify::budget::Toll;
 use crate::verify::cache::{Began, Digest, Entry, EntryKey, KeyedHash, TokenCache, Worth};
 use crate::verify::flight::{Boarding, Outcome, Ticket};
 use crate::verify::jwt::claimed_issuer;

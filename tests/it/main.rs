@@ -18,6 +18,7 @@ mod mutations;
 mod notifications;
 mod outage;
 mod passages;
+mod receivers;
 mod regressions;
 mod restarts;
 mod revocation;

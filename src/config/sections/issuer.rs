@@ -144,7 +144,7 @@ pub enum JwtAlgorithm {
     EdDsa,
 }
 
-const ALGORITHMS: &[(&str, JwtAlgorithm)] = &[
+pub(crate) const ALGORITHMS: &[(&str, JwtAlgorithm)] = &[
     ("RS256", JwtAlgorithm::Rs256),
     ("RS384", JwtAlgorithm::Rs384),
     ("RS512", JwtAlgorithm::Rs512),
@@ -163,12 +163,7 @@ pub(crate) struct Jwt {
     pub(crate) audience: Option<At<Vec<String>>>,
     pub(crate) algorithms: At<Vec<JwtAlgorithm>>,
     pub(crate) types: At<Vec<String>>,
-    pub(crate) jwks_url: Option<At<Uri>>,
-    pub(crate) key_files: Option<At<Vec<At<PathBuf>>>>,
-    pub(crate) deadline: At<Duration>,
-    pub(crate) refresh: At<Duration>,
-    pub(crate) cooldown: At<Duration>,
-    pub(crate) ca_file: Option<At<PathBuf>>,
+    pub(crate) keys: SigningSource,
     pub(crate) leeway: At<Duration>,
     pub(crate) cache_ttl: At<Duration>,
     pub(crate) negative_ttl: At<Duration>,
@@ -176,7 +171,6 @@ pub(crate) struct Jwt {
 
 impl Jwt {
     fn read(t: &mut Table<'_>) -> Self {
-        t.exactly_one(&["jwks_url", "key_files"]);
         Self {
             issuer: t.required("issuer", TEXT, "The `iss` that its tokens carry."),
             audience: t.required(
@@ -196,6 +190,39 @@ impl Jwt {
                 vec!["at+jwt".to_owned(), "jwt".to_owned()],
                 "The `typ` values that are taken, without `application/`; \"\" takes tokens without one.",
             ),
+            keys: SigningSource::read(t),
+            leeway: leeway(t),
+            cache_ttl: t.or(
+                "cache_ttl",
+                Lasting(seconds(0)..=hours(1)),
+                minutes(5),
+                "How long a checked token is remembered; never beyond its `exp`.",
+            ),
+            negative_ttl: t.or("negative_ttl", negative_ttl(), seconds(5), "How long a refused token is remembered."),
+        }
+    }
+}
+
+/// How far clocks may differ, for whoever checks JWTs.
+pub(crate) fn leeway(t: &mut Table<'_>) -> At<Duration> {
+    t.or("leeway", Lasting(seconds(0)..=seconds(60)), seconds(5), "How far clocks may differ.")
+}
+
+/// Where the keys are that a signer's JWTs are checked against.
+#[derive(Debug)]
+pub(crate) struct SigningSource {
+    pub(crate) jwks_url: Option<At<Uri>>,
+    pub(crate) key_files: Option<At<Vec<At<PathBuf>>>>,
+    pub(crate) deadline: At<Duration>,
+    pub(crate) refresh: At<Duration>,
+    pub(crate) cooldown: At<Duration>,
+    pub(crate) ca_file: Option<At<PathBuf>>,
+}
+
+impl SigningSource {
+    pub(crate) fn read(t: &mut Table<'_>) -> Self {
+        t.exactly_one(&["jwks_url", "key_files"]);
+        Self {
             jwks_url: t.optional("jwks_url", URL, "Where the keys are (RFC 7517)."),
             key_files: t.optional(
                 "key_files",
@@ -216,14 +243,6 @@ impl Jwt {
                 "Between two fetches caused by unknown key ids.",
             ),
             ca_file: t.optional("ca_file", FILE, "PEM file of the certificates to trust; the system's when left out."),
-            leeway: t.or("leeway", Lasting(seconds(0)..=seconds(60)), seconds(5), "How far clocks may differ."),
-            cache_ttl: t.or(
-                "cache_ttl",
-                Lasting(seconds(0)..=hours(1)),
-                minutes(5),
-                "How long a checked token is remembered; never beyond its `exp`.",
-            ),
-            negative_ttl: t.or("negative_ttl", negative_ttl(), seconds(5), "How long a refused token is remembered."),
         }
     }
 }

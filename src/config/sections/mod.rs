@@ -6,6 +6,7 @@ mod back_office_api;
 mod gateway;
 mod issuer;
 mod notifier;
+mod receiver;
 mod role;
 mod route;
 mod session_api;
@@ -18,9 +19,10 @@ pub(crate) use back_office_api::{BackOfficeApi, SigningKeys, TokenType};
 pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
-pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference};
+pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference, SigningSource};
 pub use notifier::{MessageKind, SmtpTls};
 pub(crate) use notifier::{Notifier, Smtp, SmtpLogin, Webhook};
+pub(crate) use receiver::{Receiver, ReceiverKind};
 pub(crate) use role::Passage;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use session_api::{AuthTokenUse, PasswordPolicy, SessionApi};
@@ -50,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) defaults: Settings,
     pub(crate) cors: Vec<Named<At<Cors>>>,
     pub(crate) issuers: Vec<Named<At<Issuer>>>,
+    pub(crate) receivers: Vec<Named<At<Receiver>>>,
     pub(crate) upstreams: Vec<Named<At<Upstream>>>,
     pub(crate) token_service: Option<At<TokenService>>,
     pub(crate) routes: Vec<At<Route>>,
@@ -75,6 +78,7 @@ impl Config {
             store: t.section("store", Store::read, "What is remembered beyond a restart."),
             cors: named(t, "cors", Keys(Cors::read), "Cross-origin rules that routes share."),
             issuers: named(t, "issuer", Keys(Issuer::read), "Who vouches for tokens."),
+            receivers: named(t, "receiver", Keys(Receiver::read), "Where others push revocations."),
             upstreams: named(t, "upstream", Keys(Upstream::read), "Where requests go."),
             token_service: t.optional("token_service", Keys(TokenService::read), "The token service built in."),
             routes: several(

@@ -92,33 +92,44 @@ impl Workshop<'_> {
 }
 
 fn jwt_issuer(from: &config::Jwt, machine: Machine<'_>, report: &mut Report) -> Option<Jwt> {
-    let keys = match (&from.jwks_url, &from.key_files) {
-        (Some(url), None) => {
-            warn_of_plain_http(url, "the keys that every token is checked against", report);
-            KeySource::Url {
-                url: url.value.clone(),
-                deadline: from.deadline.value,
-                refresh: from.refresh.value,
-                cooldown: from.cooldown.value,
-                ca_file: from.ca_file.as_ref().map(|path| machine.locate(&path.value)),
-            }
-        }
-        (None, Some(files)) => {
-            KeySource::Files(NonEmpty::new(files.value.iter().map(|path| machine.locate(&path.value)).collect()).ok()?)
-        }
-        (Some(_), Some(_)) | (None, None) => return None,
-    };
+    warn_of_plain_keys(&from.keys, report);
+    let keys = key_source(&from.keys, machine);
     let audience = from.audience.as_ref()?.value.iter().map(|audience| audience.as_str().into()).collect();
     Some(Jwt {
         issuer: boxed(from.issuer.as_ref())?,
         audience: NonEmpty::new(audience).ok()?,
         algorithms: NonEmpty::new(from.algorithms.value.clone()).ok()?,
         types: from.types.value.iter().map(|name| name.as_str().into()).collect(),
-        keys,
+        keys: keys?,
         leeway: from.leeway.value,
         cache_ttl: from.cache_ttl.value,
         negative_ttl: from.negative_ttl.value,
     })
+}
+
+/// Where a signer's keys are.
+pub(super) fn key_source(from: &config::SigningSource, machine: Machine<'_>) -> Option<KeySource> {
+    match (&from.jwks_url, &from.key_files) {
+        (Some(url), None) => Some(KeySource::Url {
+            url: url.value.clone(),
+            deadline: from.deadline.value,
+            refresh: from.refresh.value,
+            cooldown: from.cooldown.value,
+            ca_file: from.ca_file.as_ref().map(|path| machine.locate(&path.value)),
+        }),
+        (None, Some(files)) => {
+            let files = files.value.iter().map(|path| machine.locate(&path.value)).collect();
+            NonEmpty::new(files).ok().map(KeySource::Files)
+        }
+        (Some(_), Some(_)) | (None, None) => None,
+    }
+}
+
+/// Warns of keys that are fetched in the clear.
+pub(super) fn warn_of_plain_keys(from: &config::SigningSource, report: &mut Report) {
+    if let (Some(url), None) = (&from.jwks_url, &from.key_files) {
+        warn_of_plain_http(url, "the keys that every token is checked against", report);
+    }
 }
 
 fn boxed(text: Option<&At<String>>) -> Option<Box<str>> {

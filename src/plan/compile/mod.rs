@@ -12,6 +12,7 @@ mod mounts;
 mod notifier;
 mod passages;
 mod process;
+mod receivers;
 mod routes;
 mod secrets;
 mod upstreams;
@@ -82,6 +83,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
     let admin = shop.admin();
     let issuers = shop.issuers();
     let issuer_names = shop.issuer_names();
+    let receivers = shop.receivers(&issuer_names);
     let upstreams: Directory<Arc<Upstream>> = shop.upstreams();
     let wardrobe = Wardrobe::new(config);
     // Whatever is wrong with it is in the report, so `None` is a plan without one, or no plan at all.
@@ -103,6 +105,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
         routes,
         fallback: dress?.envelope,
         issuers: issuers?,
+        receivers: receivers?,
         upstreams: upstreams.into_things()?,
         token_service,
         cache: shop.cache(),

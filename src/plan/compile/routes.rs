@@ -1,4 +1,4 @@
-//! The routes of the file and those of the embedded token service, in one table.
+//! The routes of the file, those of the embedded token service and those of the receivers, in one table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ impl Workshop<'_> {
         let whole = written.iter().all(Option::is_some);
         let mut drafts: Vec<Draft> = written.into_iter().flatten().collect();
         drafts.extend(self.mounted_routes(wardrobe));
+        drafts.extend(self.receiver_routes(wardrobe));
         report_same_names(&drafts, self.report);
         let keys: Vec<RouteKey> = drafts.iter().map(|draft| draft.key.clone()).collect();
         let table = RouteTable::build(&keys).map_err(|ties| {
@@ -153,7 +154,7 @@ fn report_same_names(drafts: &[Draft], report: &mut Report) {
 
 fn report_tie(first: Option<&Draft>, second: Option<&Draft>, report: &mut Report) {
     let (Some(first), Some(second)) = (first, second) else { return };
-    let mounted = |draft: &Draft| matches!(draft.route.target, Target::TokenService);
+    let mounted = |draft: &Draft| matches!(draft.route.target, Target::TokenService | Target::Receiver(..));
     let (first, second) = if mounted(second) && !mounted(first) { (second, first) } else { (first, second) };
     let other =
         if mounted(first) { format!("`{}` is mounted by this", first.name.value) } else { "the other route".to_owned() };

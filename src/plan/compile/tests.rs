@@ -6,8 +6,8 @@ use http::Method;
 use super::*;
 use crate::model::{ClaimValue, Ends, IssuerId, NonEmpty, Style, TokenKind};
 use crate::plan::{
-    AuthTokenUse, ClientAuthentication, IssuerKind, JwtAlgorithm, KeySource, MessageKind, OnOutage, PasswordPolicy, Servers,
-    SmtpTls, Target, TokenType, UpstreamServer,
+    AuthTokenUse, ClientAuthentication, IssuerKind, JwtAlgorithm, KeySource, MessageKind, OnOutage, PasswordPolicy,
+    PushProtocol, ReceiverId, Servers, SmtpTls, Target, TokenType, UpstreamServer,
 };
 use crate::rules::access::Access;
 use crate::rules::cors::Origins;
@@ -37,7 +37,15 @@ impl SecretSource for Given {
 }
 
 fn load_text(text: &str) -> Result<(Plan, Report), Report> {
-    let secrets = Given([("PORTCULLIS_ADMIN_TOKEN", "hush"), ("/run/secret", "hush\r\n")].into());
+    let secrets = Given(
+        [
+            ("PORTCULLIS_ADMIN_TOKEN", "hush"),
+            ("INTROSPECTION_SECRET", "hush"),
+            ("SIGNALS_TOKEN", "hush"),
+            ("/run/secret", "hush\r\n"),
+        ]
+        .into(),
+    );
     load("gateway.toml", text, &secrets, Machine { cores: 4, folder: Path::new("") })
 }
 
@@ -557,4 +565,27 @@ fn the_embedded_token_service_is_the_issuer_named_embedded_and_comes_first() {
 fn no_secret_is_printed_by_a_plan_or_a_report() {
     let (plan, _) = load_text(QUICK_START).unwrap_or_else(|report| panic!("{report}"));
     assert!(!format!("{plan:?}").contains("hush"));
+}
+
+#[test]
+fn a_receiver_is_as_its_issuer_of_jwts_unless_it_says_otherwise_and_brings_its_route_along() {
+    let plan = plan_of(include_str!("../../../config/examples/receivers.toml"));
+    let [logout, signals] = &*plan.receivers else { panic!("there are two") };
+    assert!(matches!(logout.protocol, PushProtocol::Logout));
+    assert_eq!(
+        (logout.issuer, &*logout.signer, &*logout.subjects_of),
+        (IssuerId(0), "https://staff.example", "https://staff.example")
+    );
+    assert_eq!(logout.audience.as_slice(), [Box::from("portal")]);
+    assert_eq!(logout.algorithms.as_slice(), [JwtAlgorithm::Rs256, JwtAlgorithm::Es256]);
+    assert_eq!(&*logout.types, [Box::from("logout+jwt"), Box::from("")]);
+    assert_eq!(logout.max_age, minutes(5));
+    assert!(matches!(&signals.protocol, PushProtocol::Events { authorization: Some(secret) } if secret.expose() == "hush"));
+    assert_eq!((signals.issuer, &*signals.signer), (IssuerId(1), "https://login.example"));
+    assert_eq!(signals.algorithms.as_slice(), [JwtAlgorithm::Rs256, JwtAlgorithm::Es256, JwtAlgorithm::EdDsa]);
+    assert_eq!((signals.max_age, &*signals.types), (minutes(24 * 60), &[Box::from("secevent+jwt")][..]));
+    let route = route_of(&plan, "/events/signals", &Method::POST);
+    assert!(matches!((&route.target, &route.access), (Target::Receiver(ReceiverId(1), _), Access::Public)));
+    assert_eq!(route.to_string(), "route receiver.signals (public) -> receiver of security events");
+    assert!(matches!(plan.table.find("x", "/events/signals", &Method::GET, None), Found::WrongMethod { .. }));
 }

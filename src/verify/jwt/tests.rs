@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{Clock, IssuerId, Timestamp};
-use crate::plan::KeySource;
+use crate::plan::{JwtAlgorithm, KeySource};
 use crate::verify::fixture::signing::{SigningKey, jwks};
 use crate::verify::fixture::{HandClock, START};
 use crate::verify::keys::KeySet;
