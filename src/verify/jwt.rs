@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::model::{NonEmpty, Now, PrincipalFacts};
+use crate::model::{NonEmpty, Now, PrincipalFacts, TokenKind};
 use crate::plan::{Jwt, JwtAlgorithm};
 use crate::verify::answer::{FactsReader, Members, Unreadable};
 use crate::verify::authority::{Authority, Unavailable};
@@ -86,7 +86,8 @@ impl Signer {
         if claims.text("iss")? != Some(&*self.issuer) {
             return Err(Refused("iss"));
         }
-        let facts = self.reader.read(claims)?.ok_or(Refused("not an access token"))?;
+        let facts = self.reader.read(claims)?.filter(|facts| facts.kind != TokenKind::Refresh);
+        let facts = facts.ok_or(Refused("not an access token"))?;
         if !facts.audience.iter().any(|meant| self.audience.contains(meant)) {
             return Err(Refused("aud"));
         }

@@ -74,6 +74,24 @@ fn a_refresh_token_that_is_revoked_takes_the_tokens_of_its_session_along() {
 }
 
 #[test]
+fn a_refresh_token_that_says_so_is_known_when_it_is_revoked_and_passes_nowhere() {
+    let (app, service) = (Upstream::answering(Answer::ok("")), TokenService::start());
+    let gateway = Gateway::start(&config(&app, &service, &[revocation()]));
+    let member = |name: &str, value: &str| json!({ "sub": "ada", "sid": value, name: value });
+    for (at, refresh) in
+        [member("token_use", "refresh_token"), member("typ", "Offline"), member("token_kind", "refresh")].iter().enumerate()
+    {
+        let (access, token) = (format!("access{at}"), format!("refresh{at}"));
+        service.issue(&access, &of("ada", refresh["sid"].as_str().unwrap()));
+        service.issue(&token, refresh);
+        use_token(&gateway, &access);
+        assert_eq!(gateway.get_as(&token, "/api/x").status, 401, "{refresh}");
+        assert_eq!(gateway.ask(&revoke(&token)).status, 200);
+        assert!(is_asked_about(&gateway, &service, &access), "{refresh}");
+    }
+}
+
+#[test]
 fn without_a_session_everything_of_the_subject_is_asked_about_again() {
     let (app, service) = (Upstream::answering(Answer::ok("")), TokenService::start());
     let gateway = Gateway::start(&config(&app, &service, &[revocation()]));
