@@ -1,4 +1,4 @@
-//! The binary as a process: what it prints is collected, and it never outlives the test.
+//! The binary as a process, or another program beside it: what it prints is collected, and it never outlives the test.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -30,7 +30,7 @@ pub(crate) fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Fi
     Process::start(arguments).finish()
 }
 
-/// The running binary; killed when dropped.
+/// The running program; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -48,9 +48,15 @@ impl Process {
     /// Starts the binary with these arguments.
     pub(crate) fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.args(arguments).env(SECRET.0, SECRET.1).env(TOKEN.0, TOKEN.1);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts somebody else's program.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        command.env(SECRET.0, SECRET.1).env(TOKEN.0, TOKEN.1);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary can be started");
+        let mut child = command.spawn().expect("the program can be started");
         let output = Collected::start(child.stdout.take().unwrap());
         let errors = Collected::start(child.stderr.take().unwrap());
         Self { child, output, errors }
@@ -131,7 +137,7 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            #[expect(clippy::print_stderr, reason = "what the gateway printed explains why the test failed")]
+            #[expect(clippy::print_stderr, reason = "what the program printed explains why the test failed")]
             {
                 eprintln!("{}", self.printed());
             }
