@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crate::support::until;
+use crate::support::{PATIENCE, comes_to_be, until};
 
 /// The variable in which every process finds the secret that the tests' configurations name, and the secret.
 pub(crate) const SECRET: (&str, &str) = ("PORTCULLIS_TEST_SECRET", "s3cret: with / special & characters");
@@ -95,11 +96,18 @@ impl Process {
     }
 
     /// Waits for its end.
-    pub(crate) fn finish(mut self) -> Finished {
-        until("the process ends", || !self.runs());
+    pub(crate) fn finish(self) -> Finished {
+        self.finish_within(PATIENCE).expect("the process ends")
+    }
+
+    /// Waits for its end, but no longer than this; then it is killed, and nothing is told of it.
+    pub(crate) fn finish_within(mut self, patience: Duration) -> Option<Finished> {
+        if !comes_to_be(patience, || !self.runs()) {
+            return None;
+        }
         let code = self.child.wait().unwrap().code();
         let errors = self.errors.finish();
-        Finished { code, output: self.output.finish(), errors }
+        Some(Finished { code, output: self.output.finish(), errors })
     }
 
     /// What it has printed so far.

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -43,6 +44,15 @@ pub(crate) struct SignedIn {
 #[derive(Debug, Default)]
 struct Browser(BTreeMap<String, String>);
 
+/// Why it cannot be had.
+#[derive(Debug)]
+enum Lack {
+    /// Something that this machine need not have.
+    Excused(String),
+    /// Anything else.
+    Fault(String),
+}
+
 /// Where its redirects lead in the end.
 const CALLBACK: &str = "https://shop.example/callback";
 
@@ -53,8 +63,12 @@ impl Provider {
     /// Starts it; `None` where it cannot be had, which has been said then.
     #[track_caller]
     pub(crate) fn start() -> Option<Self> {
-        static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
-        let script = INSTALLED.get_or_init(install).as_ref()?;
+        static INSTALLED: OnceLock<Result<PathBuf, Lack>> = OnceLock::new();
+        let script = match INSTALLED.get_or_init(|| install().inspect_err(Lack::tell)) {
+            Ok(script) => script,
+            Err(Lack::Excused(_)) => return None,
+            Err(Lack::Fault(what)) => panic!("the service cannot be had: {what}"),
+        };
         let mut command = Command::new("node");
         command.arg(script);
         let mut process = Process::spawn(command);
@@ -173,13 +187,12 @@ fn text(value: &Value, name: &str) -> String {
 }
 
 /// Installs it below `target`, unless it is there; tells its script.
-fn install() -> Option<PathBuf> {
+fn install() -> Result<PathBuf, Lack> {
     let (from, to) =
         (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop"), Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop"));
     if let Some(missing) = missing_tools() {
-        let told = format!("{missing} (Node.js 20 or later, with npm)");
-        assert!(!in_ci(), "needed, but missing here: {told}");
-        return skip(&told);
+        let lack = if in_ci() { Lack::Fault } else { Lack::Excused };
+        return Err(lack(format!("{missing} is missing here (Node.js 20 or later, with npm)")));
     }
     fs::create_dir_all(&to).unwrap();
     // Another run of the tests may be installing at this moment.
@@ -190,26 +203,29 @@ fn install() -> Option<PathBuf> {
     }
     let (wanted, done) = (fs::read(to.join("package-lock.json")).unwrap(), to.join("installed"));
     if fs::read(&done).ok().as_ref() != Some(&wanted) {
-        let npm = npm_ci(&to);
-        if npm.code != Some(0) {
-            assert!(is_unreachable(&npm), "npm ci failed: {npm:#?}");
-            return skip(&format!("the package registry cannot be reached: {}", npm.errors.trim()));
-        }
+        npm_ci(&to)?;
         fs::write(&done, &wanted).unwrap();
     }
-    Some(to.join("provider.js"))
+    Ok(to.join("provider.js"))
 }
 
-fn npm_ci(dir: &Path) -> Finished {
+fn npm_ci(dir: &Path) -> Result<(), Lack> {
     let mut command = Command::new("npm");
     command.current_dir(dir).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]);
     // Bounded, so that the test is: what has not come by then does not come.
     command.args(["--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=15000"]);
-    Process::spawn(command).finish()
+    let Some(npm) = Process::spawn(command).finish_within(Duration::from_mins(5)) else {
+        return Err(Lack::Fault("npm ci does not come to an end".to_owned()));
+    };
+    match (npm.code, unreachable_by(&npm)) {
+        (Some(0), _) => Ok(()),
+        (_, Some(code)) => Err(Lack::Excused(format!("the package registry cannot be reached ({code})"))),
+        (_, None) => Err(Lack::Fault(format!("npm ci failed: {npm:#?}"))),
+    }
 }
 
-/// Whether npm failed because nobody answered, rather than because of what was answered.
-fn is_unreachable(npm: &Finished) -> bool {
+/// The code with which npm says that nobody answered, or somebody in between; `None` if it failed over what was answered.
+fn unreachable_by(npm: &Finished) -> Option<&str> {
     const CODES: [&str; 12] = [
         "ENOTFOUND",
         "EAI_AGAIN",
@@ -224,10 +240,8 @@ fn is_unreachable(npm: &Finished) -> bool {
         "E503",
         "E504",
     ];
-    npm.errors.lines().any(|line| {
-        let code = line.strip_prefix("npm error code ").or_else(|| line.strip_prefix("npm ERR! code "));
-        code.is_some_and(|code| CODES.contains(&code.trim()))
-    })
+    let code = |line| str::strip_prefix(line, "npm error code ").or_else(|| line.strip_prefix("npm ERR! code "));
+    npm.errors.lines().filter_map(code).map(str::trim).find(|code| CODES.contains(code))
 }
 
 fn missing_tools() -> Option<&'static str> {
@@ -247,8 +261,11 @@ fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
-/// Says it past the test harness, which shows what a test prints only if it fails.
-fn skip(why: &str) -> Option<PathBuf> {
-    let _ = writeln!(io::stderr(), "\nSKIPPED: the interoperability tests (tests/it/interop.rs): {why}\n");
-    None
+impl Lack {
+    /// Says it past the test harness, which shows what a test prints only if it fails.
+    fn tell(&self) {
+        if let Self::Excused(why) = self {
+            let _ = writeln!(io::stderr(), "\nSKIPPED: the interoperability tests (tests/it/interop.rs): {why}\n");
+        }
+    }
 }
