@@ -155,11 +155,18 @@ fn a_refresh_token_is_no_access_token() {
 fn a_sign_out_that_passes_through_ends_the_tokens_of_its_session() {
     let Some(setting) = Setting::start() else { return };
     for client in ["shop", "sid-shop"] {
-        let mut ada = setting.sign_in(client, "openid orders:read", OPAQUE);
-        assert_eq!(setting.status(&ada.access, "/api/x"), 200);
-        let done = ada.sign_out(setting.gateway.address);
+        let (scope, address) = ("openid orders:read", setting.gateway.address);
+        let elsewhere = setting.sign_in(client, scope, OPAQUE);
+        let mut ada = setting.sign_in(client, scope, OPAQUE);
+        let another = ada.another(address, client, scope, OPAQUE);
+        for token in [&ada.access, &another, &elsewhere.access] {
+            assert_eq!(setting.status(token, "/api/x"), 200);
+        }
+        let done = ada.sign_out(address);
         assert_eq!(done.status, 303, "{done:#?}");
-        assert_eq!(setting.status(&ada.access, "/api/x"), 401, "{client}");
+        for (token, status) in [(&ada.access, 401), (&another, 401), (&elsewhere.access, 200)] {
+            assert_eq!(setting.status(token, "/api/x"), status, "{client}");
+        }
     }
 }
 

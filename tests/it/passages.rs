@@ -106,6 +106,25 @@ fn without_a_session_everything_of_the_subject_is_asked_about_again() {
 }
 
 #[test]
+fn a_sign_out_or_refresh_without_a_session_has_the_tokens_of_the_subject_asked_about_again() {
+    let (app, service) = (Upstream::answering(Answer::ok("")), TokenService::start());
+    let routes = [passage("/out", BEARER, "\"logout\""), passage("/refresh", "access = \"public\"", "\"refresh\"")];
+    let gateway = Gateway::start(&config(&app, &service, &routes));
+    for (token, subject) in [("access", "ada"), ("sibling", "ada"), ("another", "bob")] {
+        service.issue(token, &json!({ "sub": subject, "client_id": "shop" }));
+    }
+    service.issue("refresh", &json!({ "sub": "ada", "client_id": "shop", "token_use": "refresh_token" }));
+    let refresh = Request::form("/refresh", &[("grant_type", "refresh_token"), ("refresh_token", "refresh")]);
+    for request in [Request::new("POST", "/out").bearer("access").body(""), refresh] {
+        use_token(&gateway, "sibling");
+        use_token(&gateway, "another");
+        assert_eq!(gateway.ask(&request).status, 200);
+        assert!(is_asked_about(&gateway, &service, "sibling"));
+        assert!(!is_asked_about(&gateway, &service, "another"));
+    }
+}
+
+#[test]
 fn what_is_refused_there_ends_nothing_here_and_what_is_not_answered_counts_as_done() {
     let service = TokenService::start();
     let app = Upstream::scripted(|request| match request.target.as_str() {

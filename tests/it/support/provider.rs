@@ -96,30 +96,24 @@ impl SignedIn {
     /// with PKCE, the service's own forms, and the code redeemed.
     #[track_caller]
     pub(crate) fn at(address: SocketAddr, client: &str, subject: &str, scope: &str, resource: &str) -> Self {
-        let mut browser = Browser::default();
-        let query = [
-            ("client_id", client),
-            ("response_type", "code"),
-            ("redirect_uri", CALLBACK),
-            ("scope", scope),
-            ("resource", resource),
-            ("prompt", "login consent"),
-            ("code_challenge", PKCE.1),
-            ("code_challenge_method", "S256"),
-        ];
+        let (mut browser, query) = (Browser::default(), question(client, scope, resource));
+        let query = [&query[..], &[("prompt", "login consent")]].concat();
         let mut step = browser.ask(address, "GET", &format!("/auth?{}", Request::query(&query)), &[]);
         let login = [("prompt", "login"), ("login", subject), ("password", "anything")];
         for form in [&login[..], &[("prompt", "consent")]] {
             step = browser.submit(address, &step, form);
         }
-        let code = location(&step).split_once("code=").unwrap_or_else(|| panic!("no code: {step:#?}")).1;
-        let code = code.split('&').next().unwrap();
-        let form =
-            [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", PKCE.0)];
-        let tokens = as_client(client, Request::form("/token", &form)).to(address);
-        let tokens = tokens.json();
+        let tokens = redeem(address, client, &step);
         let refresh = tokens["refresh_token"].as_str().unwrap_or_default().to_owned();
         Self { access: text(&tokens, "access_token"), refresh, id: text(&tokens, "id_token"), browser }
+    }
+
+    /// Another access token of the same session: the browser is sent there again, and nobody is asked anything.
+    #[track_caller]
+    pub(crate) fn another(&mut self, address: SocketAddr, client: &str, scope: &str, resource: &str) -> String {
+        let target = format!("/auth?{}", Request::query(&question(client, scope, resource)));
+        let step = self.browser.ask(address, "GET", &target, &[]);
+        text(&redeem(address, client, &step), "access_token")
     }
 
     /// Signs out as OpenID Connect RP-Initiated Logout has it: the browser is sent to the service with the ID token as a hint,
@@ -159,6 +153,28 @@ impl Browser {
         let resumed = self.ask(address, "POST", &page, form);
         self.ask(address, "GET", &path(location(&resumed)), &[])
     }
+}
+
+/// What a client sends the browser with (RFC 6749 section 4.1.1).
+fn question<'a>(client: &'a str, scope: &'a str, resource: &'a str) -> [(&'static str, &'a str); 7] {
+    [
+        ("client_id", client),
+        ("response_type", "code"),
+        ("redirect_uri", CALLBACK),
+        ("scope", scope),
+        ("resource", resource),
+        ("code_challenge", PKCE.1),
+        ("code_challenge_method", "S256"),
+    ]
+}
+
+/// Redeems the code that the browser came back with.
+#[track_caller]
+fn redeem(address: SocketAddr, client: &str, back: &Response) -> Value {
+    let code = location(back).split_once("code=").unwrap_or_else(|| panic!("no code: {back:#?}")).1;
+    let code = code.split('&').next().unwrap();
+    let form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", PKCE.0)];
+    as_client(client, Request::form("/token", &form)).to(address).json()
 }
 
 /// A request with a client's id and secret (RFC 6749 section 2.3.1).
