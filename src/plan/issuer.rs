@@ -50,6 +50,8 @@ pub struct Introspection {
     pub pool: usize,
     /// If set, `iss` of an answer must be this when the answer has one.
     pub issuer: Option<Box<str>>,
+    /// If set, `token_type` of an answer must be this, or the token is taken to be a refresh token.
+    pub token_type: Option<Box<str>>,
     /// If set, only tokens that begin with this are sent there.
     pub token_prefix: Option<Box<str>>,
     /// PEM file of the certificates to trust; the system's when absent.

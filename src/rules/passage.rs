@@ -63,8 +63,10 @@ pub fn effect(role: Role, ends: Option<Ends>, verdict: Verdict, told: Nature, re
     match role {
         Role::Login | Role::Confirm => None,
         // New tokens take the place of the old ones in the same session: a cut for good would reach them too.
-        Role::Refresh => asked.then(|| ends.map_or(Effect::Session, ended)),
-        Role::Logout => Some(ends.map_or(Effect::Session, ended)),
+        Role::Refresh => asked.then(|| ends.map_or(Effect::Grant, ended)),
+        // Without a session nobody can tell which tokens went with it. Asking about all of the subject's is cheap; denying
+        // them for good would be wrong.
+        Role::Logout => Some(ends.map_or(if asked { Effect::Grant } else { Effect::Session }, ended)),
         Role::Revoke => Some(ends.map_or(if told == Nature::Signed { Effect::Token } else { Effect::Grant }, ended)),
         Role::StepUpStart => asked.then_some(Effect::Unsettled),
         Role::StepUpVerify => asked.then_some(Effect::Token),
@@ -147,6 +149,15 @@ mod tests {
         assert_eq!(signed(Role::PasswordUpdate, Verdict::Unknown), None);
         for role in [Role::Login, Role::Confirm, Role::Refresh, Role::StepUpStart, Role::StepUpVerify] {
             assert_eq!(signed(role, Verdict::Done), None, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn what_else_a_logout_or_a_refresh_has_ended_is_asked_about_where_it_can_be() {
+        for role in [Role::Logout, Role::Refresh] {
+            let done = |ends| effect(role, ends, Verdict::Done, Nature::Asked, Nature::Asked);
+            assert_eq!(done(None), Some(Effect::Grant), "{role:?}");
+            assert_eq!(done(Some(Ends::Session)), Some(Effect::Session), "what the route says itself holds");
         }
     }
 

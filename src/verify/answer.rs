@@ -82,8 +82,9 @@ impl Members {
 }
 
 impl FactsReader {
-    /// The facts; `None` if the token is none that may be used as a Bearer token: a refresh token, an ID token, or one that
-    /// is bound to a key (`cnf`, RFC 7800) whose possession nobody here has proven.
+    /// The facts; `None` if nobody may act on the token: an ID token, or one that is bound to a key (`cnf`, RFC 7800) whose
+    /// possession nobody here has proven. A refresh token has facts, because whoever revokes or uses it is to be known; what
+    /// it is good for is told by its kind.
     pub(crate) fn read(&self, members: &Members) -> Result<Option<PrincipalFacts>, Unreadable> {
         let Some(kind) = kind(members)? else { return Ok(None) };
         let boxed = |name| members.text(name).map(|text| text.map(Box::from));
@@ -122,15 +123,18 @@ fn kind(members: &Members) -> Result<Option<TokenKind>, Unreadable> {
     }
     for name in ["token_use", "token_type", "typ"] {
         let word = members.text(name)?.unwrap_or_default().to_ascii_lowercase();
-        if ["refresh", "refresh_token", "id", "id_token"].contains(&word.as_str()) {
-            return Ok(None);
+        match word.as_str() {
+            "id" | "id_token" => return Ok(None),
+            "refresh" | "refresh_token" | "offline" => return Ok(Some(TokenKind::Refresh)),
+            // Whatever else services call an access token.
+            _ => {}
         }
     }
     match members.text("token_kind")? {
         None | Some("access") => Ok(Some(TokenKind::Access)),
         Some("auth") => Ok(Some(TokenKind::Auth)),
         Some("temp") => Ok(Some(TokenKind::Temporary)),
-        Some("refresh") => Ok(None),
+        Some("refresh") => Ok(Some(TokenKind::Refresh)),
         Some(_) => Err(Unreadable("token_kind")),
     }
 }

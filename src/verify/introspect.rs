@@ -15,7 +15,7 @@ use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 
 use crate::fetch::{Bounds, Fetcher};
-use crate::model::{Clock, Now, PrincipalFacts, Secret};
+use crate::model::{Clock, Now, PrincipalFacts, Secret, TokenKind};
 use crate::plan::{ClientAuthentication, Introspection};
 use crate::verify::answer::{FactsReader, Members, Unreadable};
 use crate::verify::authority::{Authority, Unavailable};
@@ -30,6 +30,7 @@ pub(crate) struct Endpoint {
     /// What follows the token in the form: our credentials, if they go there.
     form_tail: Secret,
     expected_issuer: Option<Box<str>>,
+    expected_type: Option<Box<str>>,
     fetcher: Fetcher,
     reader: FactsReader,
     breaker: Breaker,
@@ -46,6 +47,7 @@ impl Endpoint {
             authorization,
             form_tail: Secret::new(form_tail),
             expected_issuer: plan.issuer.clone(),
+            expected_type: plan.token_type.clone(),
             fetcher: Fetcher::new(&plan.url, plan.ca_file.as_deref(), bounds)?,
             reader,
             breaker: Breaker::new(plan.deadline),
@@ -105,7 +107,13 @@ impl Endpoint {
         {
             return Ok(None);
         }
-        self.reader.read(&members)
+        let facts = self.reader.read(&members)?;
+        let Some(expected) = &self.expected_type else { return Ok(facts) };
+        // RFC 7662 section 2.2 with RFC 6749 section 5.1: only an access token has a type, and case does not matter in it.
+        if members.text("token_type")?.is_some_and(|kind| kind.eq_ignore_ascii_case(expected)) {
+            return Ok(facts);
+        }
+        Ok(facts.map(|facts| PrincipalFacts { kind: TokenKind::Refresh, ..facts }))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{NonEmpty, Now, PrincipalFacts};
+use crate::model::{NonEmpty, Now, PrincipalFacts, TokenKind};
 use crate::plan::Jwt;
 use crate::verify::answer::{FactsReader, Members};
 use crate::verify::authority::{Authority, Unavailable};
@@ -41,7 +41,8 @@ impl Signer {
         if claims.text("iss")? != Some(&*self.issuer) {
             return Err(Refused("iss"));
         }
-        let facts = self.reader.read(claims)?.ok_or(Refused("not an access token"))?;
+        let facts = self.reader.read(claims)?.filter(|facts| facts.kind != TokenKind::Refresh);
+        let facts = facts.ok_or(Refused("not an access token"))?;
         if !facts.audience.iter().any(|meant| self.audience.contains(meant)) {
             return Err(Refused("aud"));
         }

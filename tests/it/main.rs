@@ -12,6 +12,7 @@ mod attacks;
 mod gateway;
 mod headers;
 mod http2;
+mod interop;
 mod issuers;
 mod lifecycle;
 mod mutations;

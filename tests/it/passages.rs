@@ -74,6 +74,24 @@ fn a_refresh_token_that_is_revoked_takes_the_tokens_of_its_session_along() {
 }
 
 #[test]
+fn a_refresh_token_that_says_so_is_known_when_it_is_revoked_and_passes_nowhere() {
+    let (app, service) = (Upstream::answering(Answer::ok("")), TokenService::start());
+    let gateway = Gateway::start(&config(&app, &service, &[revocation()]));
+    let member = |name: &str, value: &str| json!({ "sub": "ada", "sid": value, name: value });
+    for (at, refresh) in
+        [member("token_use", "refresh_token"), member("typ", "Offline"), member("token_kind", "refresh")].iter().enumerate()
+    {
+        let (access, token) = (format!("access{at}"), format!("refresh{at}"));
+        service.issue(&access, &of("ada", refresh["sid"].as_str().unwrap()));
+        service.issue(&token, refresh);
+        use_token(&gateway, &access);
+        assert_eq!(gateway.get_as(&token, "/api/x").status, 401, "{refresh}");
+        assert_eq!(gateway.ask(&revoke(&token)).status, 200);
+        assert!(is_asked_about(&gateway, &service, &access), "{refresh}");
+    }
+}
+
+#[test]
 fn without_a_session_everything_of_the_subject_is_asked_about_again() {
     let (app, service) = (Upstream::answering(Answer::ok("")), TokenService::start());
     let gateway = Gateway::start(&config(&app, &service, &[revocation()]));
@@ -85,6 +103,25 @@ fn without_a_session_everything_of_the_subject_is_asked_about_again() {
     assert_eq!(gateway.ask(&revoke("refresh")).status, 200);
     assert!(is_asked_about(&gateway, &service, "access"));
     assert!(!is_asked_about(&gateway, &service, "another"));
+}
+
+#[test]
+fn a_sign_out_or_refresh_without_a_session_has_the_tokens_of_the_subject_asked_about_again() {
+    let (app, service) = (Upstream::answering(Answer::ok("")), TokenService::start());
+    let routes = [passage("/out", BEARER, "\"logout\""), passage("/refresh", "access = \"public\"", "\"refresh\"")];
+    let gateway = Gateway::start(&config(&app, &service, &routes));
+    for (token, subject) in [("access", "ada"), ("sibling", "ada"), ("another", "bob")] {
+        service.issue(token, &json!({ "sub": subject, "client_id": "shop" }));
+    }
+    service.issue("refresh", &json!({ "sub": "ada", "client_id": "shop", "token_use": "refresh_token" }));
+    let refresh = Request::form("/refresh", &[("grant_type", "refresh_token"), ("refresh_token", "refresh")]);
+    for request in [Request::new("POST", "/out").bearer("access").body(""), refresh] {
+        use_token(&gateway, "sibling");
+        use_token(&gateway, "another");
+        assert_eq!(gateway.ask(&request).status, 200);
+        assert!(is_asked_about(&gateway, &service, "sibling"));
+        assert!(!is_asked_about(&gateway, &service, "another"));
+    }
 }
 
 #[test]

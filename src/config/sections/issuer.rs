@@ -55,6 +55,7 @@ pub(crate) struct Introspection {
     pub(crate) negative_ttl: At<Duration>,
     pub(crate) pool: At<usize>,
     pub(crate) issuer: Option<At<String>>,
+    pub(crate) token_type: Option<At<String>>,
     pub(crate) token_prefix: Option<At<String>>,
     pub(crate) ca_file: Option<At<PathBuf>>,
 }
@@ -80,6 +81,11 @@ impl Introspection {
             negative_ttl: t.or("negative_ttl", negative_ttl(), seconds(5), "How long a bad answer is remembered."),
             pool: t.or("pool", Whole(1..=10_000), 32, "Idle connections that are kept."),
             issuer: t.optional("issuer", TEXT, "What `iss` of an answer must be, when it has one."),
+            token_type: t.optional(
+                "token_type",
+                TEXT,
+                "What `token_type` of an answer must be for an access token: \"Bearer\". For services that tell their refresh tokens by its absence alone; when left out, it may be absent.",
+            ),
             token_prefix: t.optional("token_prefix", TEXT, "Only tokens that begin with this are sent there."),
             ca_file: t.optional("ca_file", FILE, "PEM file of the certificates to trust; the system's when left out."),
         }

@@ -67,6 +67,7 @@ impl Workshop<'_> {
             negative_ttl: from.negative_ttl.value,
             pool: from.pool.value,
             issuer: boxed(from.issuer.as_ref()),
+            token_type: boxed(from.token_type.as_ref()),
             token_prefix: boxed(from.token_prefix.as_ref()),
             ca_file: from.ca_file.as_ref().map(|path| self.machine.locate(&path.value)),
         })

@@ -151,6 +151,7 @@ fn an_introspection_endpoint_reaches_its_place_with_its_secret() {
         pool = 5
         issuer = "https://login.example"
         token_prefix = "lt_"
+        token_type = "Bearer"
         ca_file = "ca.pem""#;
     let plan = plan_of(&with(sections, "access = \"bearer\"\nmax_revocation_lag = \"2s\""));
     let IssuerKind::Introspection(login) = &plan.issuers[0].kind else { panic!("not an introspection") };
@@ -160,6 +161,7 @@ fn an_introspection_endpoint_reaches_its_place_with_its_secret() {
     assert_eq!([login.deadline, login.cache_ttl, login.negative_ttl], [seconds(1), seconds(3), seconds(4)]);
     assert_eq!((login.answer_bytes, login.pool), (2048, 5));
     assert_eq!((login.issuer.as_deref(), login.token_prefix.as_deref()), (Some("https://login.example"), Some("lt_")));
+    assert_eq!(login.token_type.as_deref(), Some("Bearer"));
     assert_eq!(login.ca_file.as_deref(), Some(Path::new("ca.pem")));
 }
 

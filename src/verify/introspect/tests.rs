@@ -25,6 +25,7 @@ fn plan(url: Uri) -> Introspection {
         negative_ttl: SECOND,
         pool: 2,
         issuer: None,
+        token_type: None,
         token_prefix: None,
         ca_file: None,
     }
@@ -171,15 +172,39 @@ async fn every_status_is_either_about_the_token_or_about_the_service() {
 
 #[tokio::test]
 async fn tokens_that_are_active_but_no_access_tokens_are_of_no_use() {
+    for member in [r#""typ":"ID""#, r#""token_use":"id_token""#, r#""cnf":{"jkt":"x"}"#] {
+        assert_eq!(answer(200, &format!(r#"{{"active":true,"sub":"ann",{member}}}"#)).await, Ok(None), "{member}");
+    }
+}
+
+#[tokio::test]
+async fn whose_a_refresh_token_is_can_be_told_and_that_it_is_one() {
     for member in [
         r#""token_kind":"refresh""#,
         r#""token_use":"refresh_token""#,
         r#""token_type":"refresh_token""#,
         r#""typ":"Refresh""#,
-        r#""typ":"ID""#,
-        r#""cnf":{"jkt":"x"}"#,
+        r#""typ":"Offline""#,
     ] {
-        assert_eq!(answer(200, &format!(r#"{{"active":true,"sub":"ann",{member}}}"#)).await, Ok(None), "{member}");
+        let facts = answer(200, &format!(r#"{{"active":true,"sub":"ann","sid":"s1",{member}}}"#)).await.unwrap().unwrap();
+        assert_eq!((facts.kind, facts.subject.as_deref()), (TokenKind::Refresh, Some("ann")), "{member}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_service_that_names_the_type_of_access_tokens_a_token_without_it_is_none() {
+    for (member, kind) in [
+        (r#","token_type":"Bearer""#, TokenKind::Access),
+        (r#","token_type":"bearer""#, TokenKind::Access),
+        (r#","token_type":"Bearer","token_use":"refresh_token""#, TokenKind::Refresh),
+        (r#","token_type":"mac""#, TokenKind::Refresh),
+        ("", TokenKind::Refresh),
+    ] {
+        let served = Served::saying(200, &format!(r#"{{"active":true,"sub":"ann"{member}}}"#)).await;
+        let clock = Arc::new(HandClock::default());
+        let plan = Introspection { token_type: Some("Bearer".into()), ..plan(served.url()) };
+        let facts = endpoint(&plan, &clock).ask("token", clock.now()).await.unwrap().unwrap();
+        assert_eq!(facts.kind, kind, "{member}");
     }
 }
 

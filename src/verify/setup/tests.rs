@@ -41,6 +41,7 @@ fn remote(address: SocketAddr, deadline: Duration) -> IssuerKind {
         negative_ttl: Duration::from_secs(5),
         pool: 2,
         issuer: None,
+        token_type: None,
         token_prefix: None,
         ca_file: None,
     })

@@ -286,10 +286,15 @@ impl Request {
         Self::new("GET", target)
     }
 
+    /// Names and values as a query or a form has them, percent-encoded here.
+    pub(crate) fn query(fields: &[(&str, &str)]) -> String {
+        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+        pairs.join("&")
+    }
+
     /// A POST of a form; names and values are percent-encoded here.
     pub(crate) fn form(target: &str, fields: &[(&str, &str)]) -> Self {
-        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-        Self::post(target, "application/x-www-form-urlencoded", pairs.join("&"))
+        Self::post(target, "application/x-www-form-urlencoded", Self::query(fields))
     }
 
     /// A POST of JSON.

@@ -5,6 +5,7 @@ mod gateway;
 mod jwt;
 mod mail;
 mod process;
+mod provider;
 mod quickstart;
 mod scratch;
 mod token_service;
@@ -15,6 +16,7 @@ pub(crate) use gateway::{Gateway, issuer, upstream};
 pub(crate) use jwt::SigningKey;
 pub(crate) use mail::{Encryption, MailServer};
 pub(crate) use process::{ADMIN_TOKEN, SECRET, TOKEN, run};
+pub(crate) use provider::{Provider, SignedIn, as_client};
 pub(crate) use quickstart::{Quickstart, Tokens};
 pub(crate) use scratch::Scratch;
 pub(crate) use token_service::TokenService;
@@ -63,15 +65,20 @@ pub(crate) fn epoch_seconds() -> u64 {
 
 /// Waits until something is so.
 #[track_caller]
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, so: impl FnMut() -> bool) {
+    assert!(comes_to_be(PATIENCE, so), "never happened: {what}");
+}
+
+/// Waits until something is so, but no longer than this; whether it came to be.
+pub(crate) fn comes_to_be(patience: Duration, mut so: impl FnMut() -> bool) -> bool {
     let pause = Duration::from_millis(5);
-    for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
-        if so() {
-            return;
+    (0..patience.as_millis() / pause.as_millis()).any(|_| {
+        let is_so = so();
+        if !is_so {
+            thread::sleep(pause);
         }
-        thread::sleep(pause);
-    }
-    panic!("never happened: {what}");
+        is_so
+    })
 }
 
 /// Runs `work` on so many threads, which the barrier lets go together once each has come to it.

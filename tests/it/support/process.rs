@@ -1,12 +1,13 @@
-//! The binary as a process: what it prints is collected, and it never outlives the test.
+//! The binary as a process, or another program beside it: what it prints is collected, and it never outlives the test.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crate::support::until;
+use crate::support::{PATIENCE, comes_to_be, until};
 
 /// The variable in which every process finds the secret that the tests' configurations name, and the secret.
 pub(crate) const SECRET: (&str, &str) = ("PORTCULLIS_TEST_SECRET", "s3cret: with / special & characters");
@@ -33,7 +34,7 @@ pub(crate) fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Fi
     Process::start(arguments).finish()
 }
 
-/// The running binary; killed when dropped.
+/// The running program; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -51,9 +52,15 @@ impl Process {
     /// Starts the binary with these arguments.
     pub(crate) fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.args(arguments).env(SECRET.0, SECRET.1).env(TOKEN.0, TOKEN.1);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts somebody else's program.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        command.env(SECRET.0, SECRET.1).env(TOKEN.0, TOKEN.1);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary can be started");
+        let mut child = command.spawn().expect("the program can be started");
         let output = Collected::start(child.stdout.take().unwrap());
         let errors = Collected::start(child.stderr.take().unwrap());
         Self { child, output, errors }
@@ -92,11 +99,18 @@ impl Process {
     }
 
     /// Waits for its end.
-    pub(crate) fn finish(mut self) -> Finished {
-        until("the process ends", || !self.runs());
+    pub(crate) fn finish(self) -> Finished {
+        self.finish_within(PATIENCE).expect("the process ends")
+    }
+
+    /// Waits for its end, but no longer than this; then it is killed, and nothing is told of it.
+    pub(crate) fn finish_within(mut self, patience: Duration) -> Option<Finished> {
+        if !comes_to_be(patience, || !self.runs()) {
+            return None;
+        }
         let code = self.child.wait().unwrap().code();
         let errors = self.errors.finish();
-        Finished { code, output: self.output.finish(), errors }
+        Some(Finished { code, output: self.output.finish(), errors })
     }
 
     /// What it has printed so far.
@@ -134,7 +148,7 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            #[expect(clippy::print_stderr, reason = "what the gateway printed explains why the test failed")]
+            #[expect(clippy::print_stderr, reason = "what the program printed explains why the test failed")]
             {
                 eprintln!("{}", self.printed());
             }
