@@ -27,3 +27,4 @@ mod seed_back_office;
 mod seed_oauth;
 mod seed_session;
 mod smuggling;
+mod under_load;

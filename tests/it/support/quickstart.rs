@@ -62,7 +62,20 @@ impl Quickstart {
         let variables = self.variables.clone();
         let (finished, dir) = self.stop();
         assert_eq!(finished.code, Some(0), "{finished:#?}");
-        let file = dir.write("gateway.toml", &change(dir.read("gateway.toml")));
+        dir.write("gateway.toml", &change(dir.read("gateway.toml")));
+        Self::rerun(dir, variables)
+    }
+
+    /// Ends it as a power cut would, and starts it again on what that left.
+    #[track_caller]
+    pub(crate) fn survive_a_power_cut(self) -> Self {
+        let variables = self.variables.clone();
+        Self::rerun(self.kill(), variables)
+    }
+
+    #[track_caller]
+    fn rerun(dir: Scratch, variables: HashMap<String, String>) -> Self {
+        let file = dir.path().join("gateway.toml");
         let mut process = Process::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
         let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
         await_readiness(admin);
