@@ -148,7 +148,7 @@ impl Gateway {
         self.ready.end();
         self.workers.stop();
         if let Some(tokens) = &self.tokens
-            && let Err(denial) = self.runtime.block_on(tokens.write_uses())
+            && let Err(denial) = self.runtime.block_on(tokens.write_all_uses())
         {
             tracing::warn!(reason = denial.reason(), "sessions used in the last seconds may end early");
         }

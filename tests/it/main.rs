@@ -7,6 +7,7 @@
 
 mod support;
 
+mod activity;
 mod attacks;
 mod gateway;
 mod headers;
