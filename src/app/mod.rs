@@ -274,3 +274,6 @@ impl Gauges {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
