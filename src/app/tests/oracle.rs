@@ -4,14 +4,15 @@
 
 use std::fmt;
 
-/// How the sessions of the three APIs live here, in seconds. Shorter than by default, so that ends are reached.
+/// How the sessions of the three APIs live here, in seconds. Shorter than by default, so that ends are reached, and reached
+/// while something is remembered of their tokens.
 pub(super) mod lives {
     pub(crate) const OAUTH_ACCESS: i64 = 40 * 60;
     pub(crate) const OAUTH_REFRESH: i64 = 2 * 3600;
     pub(crate) const OAUTH_SESSION: i64 = 5 * 3600;
     /// How long an access token lives on after a refresh.
-    pub(crate) const SUPERSEDED: i64 = 60;
-    pub(crate) const IDLE: i64 = 300;
+    pub(crate) const SUPERSEDED: i64 = 5;
+    pub(crate) const IDLE: i64 = 60;
     pub(crate) const SESSION: i64 = 30 * 60;
     pub(crate) const BACK_OFFICE_ACCESS: i64 = 30 * 60;
     pub(crate) const BACK_OFFICE_REFRESH: i64 = 3600;
