@@ -244,6 +244,7 @@ impl TokenCache {
     pub(crate) fn settle(&self) {
         self.active.run_pending_tasks();
         self.inactive.run_pending_tasks();
+        self.clocks.run_pending_tasks();
     }
 
     /// How many active and inactive tokens are remembered, about.
@@ -268,14 +269,20 @@ impl moka::Expiry<EntryKey, Kept> for PerEntry {
 /// Each clock is kept until the token must be over, counted from the last answer about it, and a while longer.
 struct PerClock;
 
+impl PerClock {
+    /// A tenth more, because a token may be used for that long after the answer.
+    fn kept(idle: Duration) -> Duration {
+        idle + idle / 10 + TokenCache::REMEMBERED_END
+    }
+}
+
 impl moka::Expiry<EntryKey, Arc<Activity>> for PerClock {
     fn expire_after_create(&self, _: &EntryKey, clock: &Arc<Activity>, _: Instant) -> Option<Duration> {
-        // A tenth, because it may be used for that long after the answer.
-        Some(clock.idle() + clock.idle() / 10 + TokenCache::REMEMBERED_END)
+        Some(Self::kept(clock.idle()))
     }
 
-    fn expire_after_update(&self, key: &EntryKey, clock: &Arc<Activity>, at: Instant, _: Option<Duration>) -> Option<Duration> {
-        self.expire_after_create(key, clock, at)
+    fn expire_after_update(&self, _: &EntryKey, clock: &Arc<Activity>, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(Self::kept(clock.idle()))
     }
 }
 
@@ -329,6 +336,22 @@ mod tests {
         assert!(!cache.is_inactive(&key("a"), Tick::from_millis(10_000)));
         cache.remember_inactive(key("b"), Tick::from_millis(0), at(0), Duration::ZERO);
         assert!(!cache.is_inactive(&key("b"), Tick::from_millis(0)));
+    }
+
+    #[test]
+    fn a_token_has_one_clock_which_is_kept_until_after_its_end_and_of_which_there_are_as_many_as_tokens() {
+        let cache = TokenCache::new(&LIMITS);
+        let clock = cache.clock(key("a"), LONG, at(0).tick);
+        assert!(Arc::ptr_eq(&clock, &cache.clock(key("a"), LONG, at(5_000).tick)));
+        assert!(!cache.is_unused(&key("a"), at(599_999).tick));
+        assert!(cache.is_unused(&key("a"), at(600_000).tick));
+        assert!(!cache.is_unused(&key("b"), at(600_000).tick), "nothing is known of it");
+        assert_eq!(PerClock::kept(LONG), Duration::from_mins(13));
+        for index in 0..3 * LIMITS.tokens {
+            cache.clock(key(&index.to_string()), LONG, at(0).tick);
+        }
+        cache.settle();
+        assert!(cache.clocks.entry_count() <= LIMITS.tokens);
     }
 
     #[test]
