@@ -75,8 +75,9 @@ impl EmbeddedTokens for NotStarted {
     }
 }
 
+/// The service as the verifier asks it.
 #[derive(Debug)]
-struct Introspection(Arc<TokenService>);
+pub(super) struct Introspection(pub(super) Arc<TokenService>);
 
 #[async_trait]
 impl EmbeddedTokens for Introspection {

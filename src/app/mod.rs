@@ -155,7 +155,7 @@ impl Gateway {
         self.ready.end();
         self.workers.stop();
         if let Some(tokens) = &self.tokens
-            && let Err(denial) = self.runtime.block_on(tokens.write_uses())
+            && let Err(denial) = self.runtime.block_on(tokens.write_all_uses())
         {
             tracing::warn!(reason = denial.reason(), "sessions used in the last seconds may end early");
         }
@@ -246,3 +246,6 @@ fn verifier(ground: &Ground, embedded: Option<&Embedded>) -> Result<Verifier, Se
         observer: Arc::clone(&ground.counting) as _,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,8 +120,8 @@ impl Flow {
             None => None,
         };
         let permit = route.access.permit(caller, now.wall)?; //           May they, strongly enough?   401, 403
-        if let Some(principal) = permit.principal() {
-            principal.note_use(now.wall); //                              Sessions live by being used.
+        if let Some(principal) = permit.principal().filter(|_| route.activity) {
+            principal.note_use(now.tick); //                              Sessions live by being used.
         }
         Ok(Decided { permit, credential })
     }

@@ -16,7 +16,7 @@ mod secret;
 mod style;
 mod time;
 
-pub use activity::Activity;
+pub use activity::{Activity, Use};
 pub use client::{Source, SourceKey};
 pub use credential::{Credential, CredentialShape};
 pub use denial::{BadRequest, Challenge, Denial, ErrorId, Misplaced};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::model::{Activity, ScopeSet, Timestamp};
+use crate::model::{Activity, Now, ScopeSet, Tick, Timestamp};
 
 /// The place of an issuer in the plan's table of issuers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -69,7 +69,7 @@ pub struct PrincipalFacts {
     pub not_before: Option<Timestamp>,
     /// Until when it is good (`exp`); it is not good at that very instant any more.
     pub expires_at: Option<Timestamp>,
-    /// When its session was last used, if that is what it lives by.
+    /// When it, or its session, was last used, if that is what it lives by.
     pub activity: Option<Arc<Activity>>,
     /// Every other claim that routes ask about.
     pub claims: BTreeMap<Box<str>, ClaimValue>,
@@ -154,18 +154,19 @@ impl Principal {
     }
 
     /// Notes that a request of this principal was let through, for sessions that live by being used.
-    pub fn note_use(&self, now: Timestamp) {
+    pub fn note_use(&self, now: Tick) {
         if let Some(activity) = &self.facts.activity {
             activity.note(now);
         }
     }
 
-    /// Whether the token's own times, and its session's, allow it at `now`. `leeway` forgives clocks that differ, for JWTs only.
+    /// Whether the token's own times, and its session's, allow it at `now`: by the wall clock those that it was told, by the
+    /// monotonic clock its disuse. `leeway` forgives clocks that differ, for JWTs only.
     #[must_use]
-    pub fn is_current(&self, now: Timestamp, leeway: std::time::Duration) -> bool {
-        self.facts.expires_at.is_none_or(|end| now < end.after(leeway))
-            && self.facts.not_before.is_none_or(|start| start <= now.after(leeway))
-            && self.facts.activity.as_ref().is_none_or(|activity| !activity.is_over(now))
+    pub fn is_current(&self, now: Now, leeway: std::time::Duration) -> bool {
+        self.facts.expires_at.is_none_or(|end| now.wall < end.after(leeway))
+            && self.facts.not_before.is_none_or(|start| start <= now.wall.after(leeway))
+            && self.facts.activity.as_ref().is_none_or(|activity| !activity.is_over(now.tick))
     }
 }
 
@@ -205,8 +206,9 @@ mod tests {
     fn a_token_is_good_before_its_end_and_not_at_it() {
         let end = Timestamp::from_secs(100);
         let principal = Principal::new(PrincipalFacts { expires_at: Some(end), ..facts() }).unwrap();
-        assert!(principal.is_current(Timestamp::from_millis(99_999), Duration::ZERO));
-        assert!(!principal.is_current(end, Duration::ZERO));
-        assert!(principal.is_current(end, Duration::from_secs(1)));
+        let at = |wall| Now { wall, ..Now::default() };
+        assert!(principal.is_current(at(Timestamp::from_millis(99_999)), Duration::ZERO));
+        assert!(!principal.is_current(at(end), Duration::ZERO));
+        assert!(principal.is_current(at(end), Duration::from_secs(1)));
     }
 }

@@ -42,7 +42,9 @@ pub struct Introspection {
     pub deadline: Duration,
     /// The largest answer read, in bytes.
     pub answer_bytes: usize,
-    /// How long an active answer is remembered; never beyond the token's `exp`.
+    /// How long a token lives after its last use here; `None` if its use does not matter.
+    pub idle: Option<Duration>,
+    /// How long an active answer is remembered; never beyond the token's `exp`, and a tenth of `idle` at most.
     pub cache_ttl: Duration,
     /// How long an inactive answer is remembered; at most 10 s.
     pub negative_ttl: Duration,

@@ -160,6 +160,8 @@ pub struct Route {
     pub target: Target,
     /// How its answers are dressed and its refusals are spoken.
     pub envelope: Arc<Envelope>,
+    /// Whether its requests count as use of what dies of disuse. If not, the idle clock is checked and not moved.
+    pub activity: bool,
     /// How old an answer of the token service may be here, and what is done when there is none.
     pub freshness: Freshness,
     /// The largest body it takes, in bytes.

@@ -28,19 +28,19 @@ impl TokenService {
     /// # Errors
     /// `TokenInvalid`, `TokenKind`; `StoreUnavailable`.
     pub async fn holder(&self, token: &Secret, program: &str, kinds: &[TokenKind]) -> Result<Holder, Refusal> {
-        let (token, now) = (fingerprint(token.expose()), self.now().wall);
-        let live = self.store.live_token(token, now).await?;
+        let (token, now) = (fingerprint(token.expose()), self.now());
+        let live = self.store.live_token(token, now.wall).await?;
         let live = live.filter(|live| live.client.as_deref() == Some(program)).ok_or(Refusal::TokenInvalid)?;
         let (account, kind) = (live.account, live.kind);
-        let activity = self.facts(live).activity;
-        if activity.as_ref().is_some_and(|activity| activity.is_over(now)) {
+        let activity = self.facts(live, now).activity;
+        if activity.as_ref().is_some_and(|activity| activity.is_over(now.tick)) {
             return Err(Refusal::TokenInvalid);
         }
         if !kinds.contains(&kind) {
             return Err(Refusal::TokenKind);
         }
         if let Some(activity) = &activity {
-            activity.note(now);
+            activity.note(now.tick);
         }
         Ok(Holder { account, kind, token })
     }

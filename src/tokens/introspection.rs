@@ -1,6 +1,6 @@
 //! What a token says: who it belongs to, for how long, and how strongly that was proven.
 
-use crate::model::{Credential, Denial, PrincipalFacts, Scope, ScopeSet, Secret};
+use crate::model::{Credential, Denial, Now, PrincipalFacts, Scope, ScopeSet, Secret};
 use crate::tokens::TokenService;
 use crate::tokens::client::{Client, ClientRight};
 use crate::tokens::keyring::fingerprint;
@@ -27,19 +27,19 @@ impl TokenService {
         if token.len() > Credential::MAX_LEN {
             return Ok(None);
         }
-        let now = self.now().wall;
+        let now = self.now();
         // A signed token is a token like the others, whose signature is checked as well: it costs less than to ask the store,
         // and nobody can make one up.
         let signed = match (&self.signing, token.contains('.')) {
-            (Some(signing), true) => match signing.verify(token, now) {
+            (Some(signing), true) => match signing.verify(token, now.wall) {
                 Some(signed) => Some(signed),
                 None => return Ok(None),
             },
             (_, _) => None,
         };
-        let live = self.store.live_token(fingerprint(token), now).await?;
-        let facts = live.map(|live| self.facts(live));
-        let facts = facts.filter(|facts| facts.activity.as_ref().is_none_or(|activity| !activity.is_over(now)));
+        let live = self.store.live_token(fingerprint(token), now.wall).await?;
+        let facts = live.map(|live| self.facts(live, now));
+        let facts = facts.filter(|facts| facts.activity.as_ref().is_none_or(|activity| !activity.is_over(now.tick)));
         Ok(match signed {
             Some(signed) => facts.and_then(|facts| agreed(facts, signed)),
             None => facts,
@@ -59,18 +59,20 @@ impl TokenService {
         if let Some(facts) = &mut facts
             && let Some(activity) = &facts.activity
         {
-            activity.note(self.now().wall);
-            facts.expires_at = facts.expires_at.map(|end| end.min(activity.deadline()));
+            let now = self.now();
+            activity.note(now.tick);
+            facts.expires_at = facts.expires_at.map(|end| end.min(now.wall.after(activity.left(now.tick))));
         }
         if facts.is_none() && hint == Hint::RefreshToken {
-            let live = self.store.live_refresh_token(fingerprint(token.expose()), self.now().wall).await?;
-            facts = live.map(|live| self.facts(live)).filter(may_see);
+            let now = self.now();
+            let live = self.store.live_refresh_token(fingerprint(token.expose()), now.wall).await?;
+            facts = live.map(|live| self.facts(live, now)).filter(may_see);
         }
         Ok(facts)
     }
 
-    pub(in crate::tokens) fn facts(&self, live: LiveToken) -> PrincipalFacts {
-        let activity = live.idle.map(|(last, idle)| self.activities.of(&live.sid, last, idle));
+    pub(in crate::tokens) fn facts(&self, live: LiveToken, now: Now) -> PrincipalFacts {
+        let activity = live.idle.map(|(last, idle)| self.activities.of(&live.sid, last, idle, now));
         PrincipalFacts {
             subject: Some(live.account.to_string().into()),
             client: live.client,

@@ -100,7 +100,12 @@ impl TokenService {
         let opened = match usable.map(|account| account.id) {
             Some(account) => {
                 let step = self.session_to_open(rule, account, request.program, &minted, kind);
-                self.store.open_session(step).await?.map(|identity| (account, identity))
+                let sid = step.sid.clone();
+                let identity = self.store.open_session(step).await?;
+                if identity.is_some() {
+                    self.begin_activity(rule, &sid);
+                }
+                identity.map(|identity| (account, identity))
             }
             None => None,
         };

@@ -100,8 +100,9 @@ impl TokenService {
         let minted = mint::token(rule.format, self.entropy());
         let session = self.session_to_open(rule, id, request.program, &minted, TokenKind::Auth);
         let expires = request.life.map(|life| session.now.after(life));
-        let former_kept = request.policy.former();
+        let (former_kept, sid) = (request.policy.former(), session.sid.clone());
         let identity = self.replace(PasswordChange { old, new, expires, former_kept, session }).await?;
+        self.begin_activity(rule, &sid);
         Ok(PasswordChanged { token: IdentityToken { token: minted.text, account: id, identity }, expires })
     }
 

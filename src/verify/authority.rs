@@ -123,6 +123,8 @@ pub(crate) struct Terms {
     pub(crate) negative_lifetime: Duration,
     /// How far clocks may differ.
     pub(crate) leeway: Duration,
+    /// How long a token lives after its last use here; `None` if its use does not matter, or the authority itself says.
+    pub(crate) idle: Option<Duration>,
 }
 
 impl Terms {

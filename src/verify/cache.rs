@@ -2,7 +2,8 @@
 //!
 //! Imports `model`, `store` (cuts). Both caches are bounded and separate, so that a flood of random tokens pushes no good one
 //! out. No token is kept: keys are keyed hashes, entries hold facts. An entry is a memory, never a verdict: its times and the
-//! cuts are checked at every use, and moka's own expiry only gives the memory back.
+//! cuts are checked at every use, and moka's own expiry only gives the memory back. When a token that dies of disuse was last
+//! used is kept apart from both, because it outlives every answer about the token.
 //! Deliberately absent: routes, and every clock but the one that is passed in.
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use aws_lc_rs::hmac;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
-use crate::model::{Entropy, IssuerId, Now, Principal, Tick, Timestamp};
+use crate::model::{Activity, Entropy, IssuerId, Now, Principal, Tick};
 use crate::plan::CacheLimits;
 use crate::store::cuts::{Cuts, Fingerprint, Sequence, Watermark};
 
@@ -112,7 +113,7 @@ impl Entry {
         now.since(self.asked)
     }
 
-    pub(crate) fn worth(&self, cuts: &Cuts, now: Timestamp, leeway: Duration) -> Worth {
+    pub(crate) fn worth(&self, cuts: &Cuts, now: Now, leeway: Duration) -> Worth {
         if !self.principal.is_current(now, leeway) {
             Worth::Over
         } else if cuts.spare(self.principal.facts(), self.fingerprint, &self.mark) {
@@ -140,12 +141,13 @@ struct Refusal {
     until: Tick,
 }
 
-/// Both memories.
+/// All memories.
 #[derive(Debug)]
 pub(crate) struct TokenCache {
     active: Cache<EntryKey, Kept, foldhash::quality::RandomState>,
     inactive: Cache<EntryKey, Refusal, foldhash::quality::RandomState>,
     unsettled: Cache<EntryKey, Tick, foldhash::quality::RandomState>,
+    clocks: Cache<EntryKey, Arc<Activity>, foldhash::quality::RandomState>,
 }
 
 #[derive(Clone, Debug)]
@@ -161,6 +163,10 @@ impl TokenCache {
     /// The longest time for which nothing is remembered of a token that may change unheard.
     pub(crate) const LONGEST_UNREST: Duration = Duration::from_mins(30);
 
+    /// How long the clock of a token that died of disuse is remembered after its end, at least: until a service that was
+    /// last asked about it before that must have ended it too.
+    pub(crate) const REMEMBERED_END: Duration = Duration::from_mins(2);
+
     pub(crate) fn new(limits: &CacheLimits) -> Self {
         let hasher = foldhash::quality::RandomState::default;
         let active = Cache::builder().max_capacity(limits.tokens).expire_after(PerEntry).build_with_hasher(hasher());
@@ -168,7 +174,8 @@ impl TokenCache {
             Cache::builder().max_capacity(limits.inactive).time_to_live(Self::LONGEST_REFUSAL).build_with_hasher(hasher());
         let unsettled =
             Cache::builder().max_capacity(limits.inactive).time_to_live(Self::LONGEST_UNREST).build_with_hasher(hasher());
-        Self { active, inactive, unsettled }
+        let clocks = Cache::builder().max_capacity(limits.tokens).expire_after(PerClock).build_with_hasher(hasher());
+        Self { active, inactive, unsettled, clocks }
     }
 
     pub(crate) fn active(&self, key: &EntryKey) -> Option<Arc<Entry>> {
@@ -214,11 +221,30 @@ impl TokenCache {
         self.unsettled.get(key).is_some_and(|until| now < until)
     }
 
+    /// The clock of a token that is active by an answer that was asked for at `asked`; it begins then, unless it has begun
+    /// before. Whatever happens to answers about the token, its clock goes on.
+    pub(crate) fn clock(&self, key: EntryKey, idle: Duration, asked: Tick) -> Arc<Activity> {
+        let mut clock = None;
+        self.clocks.entry(key).and_compute_with(|held| {
+            let held = held.map(moka::Entry::into_value);
+            let known = Arc::clone(clock.insert(held.unwrap_or_else(|| Arc::new(Activity::new(idle, Duration::ZERO, asked)))));
+            // One that is over is not kept for longer by being asked about.
+            if known.last_use().is_some() { Op::Put(known) } else { Op::Nop }
+        });
+        clock.unwrap_or_else(|| Arc::new(Activity::new(idle, Duration::ZERO, asked)))
+    }
+
+    /// Whether a token is known to have died of disuse.
+    pub(crate) fn is_unused(&self, key: &EntryKey, now: Tick) -> bool {
+        self.clocks.get(key).is_some_and(|clock| clock.is_over(now))
+    }
+
     /// Lets moka do now what it otherwise does by and by.
     #[cfg(test)]
     pub(crate) fn settle(&self) {
         self.active.run_pending_tasks();
         self.inactive.run_pending_tasks();
+        self.clocks.run_pending_tasks();
     }
 
     /// How many active and inactive tokens are remembered, about.
@@ -240,6 +266,26 @@ impl moka::Expiry<EntryKey, Kept> for PerEntry {
     }
 }
 
+/// Each clock is kept until the token must be over, counted from the last answer about it, and a while longer.
+struct PerClock;
+
+impl PerClock {
+    /// A tenth more, because a token may be used for that long after the answer.
+    fn kept(idle: Duration) -> Duration {
+        idle + idle / 10 + TokenCache::REMEMBERED_END
+    }
+}
+
+impl moka::Expiry<EntryKey, Arc<Activity>> for PerClock {
+    fn expire_after_create(&self, _: &EntryKey, clock: &Arc<Activity>, _: Instant) -> Option<Duration> {
+        Some(Self::kept(clock.idle()))
+    }
+
+    fn expire_after_update(&self, _: &EntryKey, clock: &Arc<Activity>, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(Self::kept(clock.idle()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,7 +294,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(10);
 
     fn at(millis: u64) -> Now {
-        Now { wall: Timestamp::default(), tick: Tick::from_millis(millis) }
+        Now { wall: crate::model::Timestamp::default(), tick: Tick::from_millis(millis) }
     }
 
     fn key(token: &str) -> EntryKey {
@@ -290,6 +336,22 @@ mod tests {
         assert!(!cache.is_inactive(&key("a"), Tick::from_millis(10_000)));
         cache.remember_inactive(key("b"), Tick::from_millis(0), at(0), Duration::ZERO);
         assert!(!cache.is_inactive(&key("b"), Tick::from_millis(0)));
+    }
+
+    #[test]
+    fn a_token_has_one_clock_which_is_kept_until_after_its_end_and_of_which_there_are_as_many_as_tokens() {
+        let cache = TokenCache::new(&LIMITS);
+        let clock = cache.clock(key("a"), LONG, at(0).tick);
+        assert!(Arc::ptr_eq(&clock, &cache.clock(key("a"), LONG, at(5_000).tick)));
+        assert!(!cache.is_unused(&key("a"), at(599_999).tick));
+        assert!(cache.is_unused(&key("a"), at(600_000).tick));
+        assert!(!cache.is_unused(&key("b"), at(600_000).tick), "nothing is known of it");
+        assert_eq!(PerClock::kept(LONG), Duration::from_mins(13));
+        for index in 0..3 * LIMITS.tokens {
+            cache.clock(key(&index.to_string()), LONG, at(0).tick);
+        }
+        cache.settle();
+        assert!(cache.clocks.entry_count() <= LIMITS.tokens);
     }
 
     #[test]

@@ -210,6 +210,7 @@ pub(crate) fn remote(id: u16, script: &Arc<Script>) -> KnownIssuer {
             lifetime: Duration::from_mins(1),
             negative_lifetime: Duration::from_secs(5),
             leeway: Duration::ZERO,
+            idle: None,
         },
         authority: Box::new(Arc::clone(script)),
         flights: Flights::new(64),

@@ -198,7 +198,7 @@ impl Shared {
     /// The entry of a token that is active as far as is known, however old that knowledge is.
     fn held(&self, issuer: &KnownIssuer, digest: Digest, now: Now) -> Option<Arc<Entry>> {
         let entry = self.cache.active(&EntryKey { issuer: issuer.id, digest })?;
-        (entry.worth(&self.cuts, now.wall, issuer.terms.leeway) == Worth::Good).then_some(entry)
+        (entry.worth(&self.cuts, now, issuer.terms.leeway) == Worth::Good).then_some(entry)
     }
 
     fn fresh(&self, issuer: &KnownIssuer, digest: Digest, freshness: &Freshness, now: Now) -> Option<Arc<Entry>> {
@@ -213,7 +213,7 @@ impl Shared {
         if entry.age(now.tick) >= issuer.terms.limit(freshness) {
             return Memory::Stale;
         }
-        match entry.worth(&self.cuts, now.wall, issuer.terms.leeway) {
+        match entry.worth(&self.cuts, now, issuer.terms.leeway) {
             Worth::Good => Memory::Fresh(entry),
             Worth::Cut => Memory::Cut,
             Worth::Over => Memory::Stale,
@@ -261,6 +261,11 @@ impl Shared {
         toll: &mut Toll<'_>,
         now: Now,
     ) -> Standing {
+        if issuer.terms.idle.is_some() && self.cache.is_unused(&EntryKey { issuer: issuer.id, digest: missed.digest }, now.tick)
+        {
+            // It is over here, whatever its service says; to ask would even tell the service that it is in use.
+            return Standing::Inactive;
+        }
         for _ in 0..TRIES {
             let outcome = match self.board(issuer, missed.digest, freshness, toll, now) {
                 Boarding::Known(outcome) => outcome,
@@ -279,7 +284,7 @@ impl Shared {
             match outcome {
                 Outcome::Inactive => return Standing::Inactive,
                 Outcome::Unavailable(reason) => return Standing::Unavailable(reason),
-                Outcome::Active(entry) => match entry.worth(&self.cuts, self.clock.now().wall, issuer.terms.leeway) {
+                Outcome::Active(entry) => match entry.worth(&self.cuts, self.clock.now(), issuer.terms.leeway) {
                     Worth::Good => return Standing::Good(Arc::clone(entry.principal())),
                     Worth::Over => return Standing::Inactive,
                     Worth::Cut => {}
@@ -343,7 +348,7 @@ impl Shared {
         let (now, key) = (self.clock.now(), EntryKey { issuer: issuer.id, digest });
         let (asked, outcome) = match answer {
             Err(reason) => (Asked::Unavailable(reason), Outcome::Unavailable(reason)),
-            Ok(facts) => match facts.and_then(|facts| self.entry(issuer, facts, token, began, now)) {
+            Ok(facts) => match facts.and_then(|facts| self.entry(issuer, key, facts, token, (began, now))) {
                 Some(entry) => (Asked::Active, Outcome::Active(Arc::new(entry))),
                 None => (Asked::Inactive, Outcome::Inactive),
             },
@@ -360,17 +365,25 @@ impl Shared {
     }
 
     /// The entry of a token that somebody vouches for; `None` if it cannot be used here all the same.
-    fn entry(&self, issuer: &KnownIssuer, facts: PrincipalFacts, token: &Secret, began: Began, now: Now) -> Option<Entry> {
+    fn entry(
+        &self,
+        issuer: &KnownIssuer,
+        key: EntryKey,
+        facts: PrincipalFacts,
+        token: &Secret,
+        (began, now): (Began, Now),
+    ) -> Option<Entry> {
         let fingerprint = Fingerprint::of(token.expose());
-        let facts = PrincipalFacts { issuer: issuer.id, ..facts };
+        let mut facts = PrincipalFacts { issuer: issuer.id, ..facts };
         let denied = issuer.terms.ageing == Ageing::SelfContained && self.cuts.denies(&facts, fingerprint);
         if denied || facts.kind == TokenKind::Refresh {
             return None;
         }
+        if let Some(idle) = issuer.terms.idle {
+            facts.activity = Some(self.cache.clock(key, idle, began.tick));
+        }
         match Principal::new(facts) {
-            Ok(principal) if principal.is_current(now.wall, issuer.terms.leeway) => {
-                Some(Entry::new(principal, fingerprint, began))
-            }
+            Ok(principal) if principal.is_current(now, issuer.terms.leeway) => Some(Entry::new(principal, fingerprint, began)),
             Ok(_) => None,
             Err(problem) => {
                 tracing::warn!(issuer = &*issuer.name, token = ?fingerprint, %problem, "a token is not usable");

@@ -150,7 +150,13 @@ fn known_issuer(issuer: &Issuer, setup: &Setup<'_>, claims: &Arc<BTreeSet<Box<st
 }
 
 fn remote(plan: &Introspection) -> Terms {
-    Terms { ageing: Ageing::Lagging, lifetime: plan.cache_ttl, negative_lifetime: plan.negative_ttl, leeway: Duration::ZERO }
+    Terms {
+        ageing: Ageing::Lagging,
+        lifetime: plan.cache_ttl,
+        negative_lifetime: plan.negative_ttl,
+        leeway: Duration::ZERO,
+        idle: plan.idle,
+    }
 }
 
 fn signed(plan: &Jwt) -> Terms {
@@ -159,6 +165,7 @@ fn signed(plan: &Jwt) -> Terms {
         lifetime: plan.cache_ttl,
         negative_lifetime: plan.negative_ttl,
         leeway: plan.leeway.min(LONGEST_LEEWAY),
+        idle: None,
     }
 }
 
@@ -172,6 +179,7 @@ const EMBEDDED: Terms = Terms {
     lifetime: Duration::from_secs(15),
     negative_lifetime: Duration::from_secs(2),
     leeway: Duration::ZERO,
+    idle: None,
 };
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod activity;
 mod admin;
 mod attacks;
 mod gateway;

@@ -51,6 +51,7 @@ pub(crate) struct Introspection {
     pub(crate) client: Option<At<ClientLogin>>,
     pub(crate) deadline: At<Duration>,
     pub(crate) answer_size: At<u64>,
+    pub(crate) idle: Option<At<Duration>>,
     pub(crate) cache_ttl: At<Duration>,
     pub(crate) negative_ttl: At<Duration>,
     pub(crate) pool: At<usize>,
@@ -72,6 +73,11 @@ impl Introspection {
                 "From the first byte of the question to the last of the answer.",
             ),
             answer_size: t.or("answer_size", Bytes(KIB..=MIB), 64 * KIB, "The largest answer that is read."),
+            idle: t.optional(
+                "idle",
+                Lasting(seconds(1)..=days(1)),
+                "How long a token lives after its last use here; for a service whose tokens die of disuse. Answers are then remembered for a tenth of it at most.",
+            ),
             cache_ttl: t.or(
                 "cache_ttl",
                 Lasting(seconds(0)..=hours(1)),
@@ -89,6 +95,15 @@ impl Introspection {
             token_prefix: t.optional("token_prefix", TEXT, "Only tokens that begin with this are sent there."),
             ca_file: t.optional("ca_file", FILE, "PEM file of the certificates to trust; the system's when left out."),
         }
+    }
+}
+
+impl Introspection {
+    /// How long a good answer is remembered. Where tokens die of disuse the service must hear of their use, which it does by
+    /// being asked: well before it thinks a token unused, and not more often than every second.
+    pub(crate) fn remembered(&self) -> Duration {
+        let tenth = self.idle.as_ref().map(|idle| (idle.value / 10).max(seconds(1)));
+        tenth.map_or(self.cache_ttl.value, |tenth| tenth.min(self.cache_ttl.value))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::config::At;
-use crate::config::notation::{Either, Filled, Keys, Lasting, Mapped, Named, Names, Placed, Word};
+use crate::config::notation::{Either, Filled, Flag, Keys, Lasting, Mapped, Named, Names, Placed, Word};
 use crate::config::sections::Settings;
 use crate::config::sections::role::{Passage, passage};
 use crate::config::table::Table;
@@ -22,6 +22,7 @@ pub(crate) struct Route {
     pub(crate) methods: Option<At<Vec<Method>>>,
     pub(crate) upstream: Option<At<String>>,
     pub(crate) access: Option<At<AccessRule>>,
+    pub(crate) activity: At<bool>,
     pub(crate) ends: Option<At<Ends>>,
     pub(crate) role: Option<At<Passage>>,
     pub(crate) settings: Settings,
@@ -69,6 +70,12 @@ impl Route {
                 "access",
                 access(),
                 "Who may use it: \"public\", \"optional\", or { bearer = { scopes = [\"orders:read\"] } }.",
+            ),
+            activity: t.or(
+                "activity",
+                Flag,
+                true,
+                "Whether its requests count as use of what dies of disuse; false for what a program asks by itself, again and again.",
             ),
             ends: t.optional(
                 "ends",

@@ -57,13 +57,15 @@ impl Workshop<'_> {
         if let Some(url) = &from.url {
             warn_of_plain_http(url, "tokens and the client's secret", self.report);
         }
+        warn_of_useless_lifetime(from, self.report);
         let authentication = from.client.as_ref().and_then(|client| self.client(&client.value));
         Some(Introspection {
             url: from.url.as_ref()?.value.clone(),
             authentication: authentication?,
             deadline: from.deadline.value,
             answer_bytes: to_usize(from.answer_size.value),
-            cache_ttl: from.cache_ttl.value,
+            idle: from.idle.as_ref().map(|idle| idle.value),
+            cache_ttl: from.remembered(),
             negative_ttl: from.negative_ttl.value,
             pool: from.pool.value,
             issuer: boxed(from.issuer.as_ref()),
@@ -135,6 +137,15 @@ pub(super) fn warn_of_plain_keys(from: &config::SigningSource, report: &mut Repo
 
 fn boxed(text: Option<&At<String>>) -> Option<Box<str>> {
     text.map(|text| text.value.as_str().into())
+}
+
+fn warn_of_useless_lifetime(from: &config::Introspection, report: &mut Report) {
+    let (life, written) = (&from.cache_ttl, from.remembered());
+    if let Some(idle) = from.idle.as_ref().filter(|_| life.written && written < life.value) {
+        let finding = Finding::warning(life.place, "answers are not remembered that long");
+        let why = format!("a use must be told to the service in time, so it is {}", config::show_duration(written));
+        report.add(finding.context(idle.place, why));
+    }
 }
 
 /// Whether a host is this machine by its name or address.

@@ -10,11 +10,15 @@ pub(super) fn check(settings: &Settings, access: &Access, config: &Config, repor
     let Some(requirements) = access.requirements().filter(|_| lag.written) else { return };
     let first = usize::from(config.token_service.is_some());
     let remote = |id: &IssuerId| config.issuers.get(usize::from(id.0).checked_sub(first)?);
-    let lives = requirements.issuers.iter().map(|id| Some(&remote(id)?.value.value.introspection.as_ref()?.value.cache_ttl));
-    let Some(lives) = lives.collect::<Option<Vec<_>>>() else { return };
-    if let Some(longest) = lives.into_iter().max_by_key(|life| life.value).filter(|longest| longest.value < lag.value) {
+    let asked = requirements.issuers.iter().map(|id| Some(&remote(id)?.value.value.introspection.as_ref()?.value));
+    let Some(asked) = asked.collect::<Option<Vec<_>>>() else { return };
+    let longest = asked.into_iter().max_by_key(|issuer| issuer.remembered());
+    if let Some(issuer) = longest.filter(|issuer| issuer.remembered() < lag.value) {
         let finding = Finding::warning(lag.place, "this bound has no effect: answers are not remembered that long");
-        let life = crate::config::show_duration(longest.value);
-        report.add(finding.context(longest.place, format!("cache_ttl is {life}")));
+        let life = crate::config::show_duration(issuer.remembered());
+        report.add(match issuer.idle.as_ref().filter(|_| issuer.remembered() < issuer.cache_ttl.value) {
+            Some(idle) => finding.context(idle.place, format!("so that uses are told in time, they are for {life}")),
+            None => finding.context(issuer.cache_ttl.place, format!("cache_ttl is {life}")),
+        });
     }
 }

@@ -78,6 +78,10 @@ impl Workshop<'_> {
         if access.is_none() {
             issuers.spare();
         }
+        if let (true, Some(Access::Public)) = (route.value.activity.written, &access) {
+            let finding = Finding::warning(route.value.activity.place, "this has no effect: no token is asked for here");
+            self.report.add(finding.help("leave it out"));
+        }
         let passage = self.passage(&route.value, access.as_ref(), issuers);
         if let Some(access) = &access {
             lag::check(settings, access, self.config, self.report);
@@ -89,6 +93,7 @@ impl Workshop<'_> {
         let place = route.value.path.as_ref().map_or(route.place, |path| path.place);
         let mut draft = draft(name, place, key?, particulars, settings);
         draft.route.passage = passage;
+        draft.route.activity = route.value.activity.value;
         Some(draft)
     }
 
@@ -115,6 +120,7 @@ pub(super) fn draft(name: At<String>, place: Place, key: RouteKey, particulars: 
         access: particulars.access,
         target: particulars.target,
         envelope: particulars.dress.envelope,
+        activity: true,
         freshness: Freshness { max_revocation_lag: settings.max_revocation_lag.value, on_outage },
         body_limit: particulars.body_limit,
         forward_authorization: settings.forward_authorization.value,

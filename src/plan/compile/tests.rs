@@ -166,6 +166,27 @@ fn an_introspection_endpoint_reaches_its_place_with_its_secret() {
 }
 
 #[test]
+fn answers_about_tokens_that_die_of_disuse_are_remembered_for_a_tenth_of_it_at_most() {
+    for (keys, idle, remembered) in [
+        ("", None, seconds(30)),
+        ("idle = \"4m\"", Some(minutes(4)), seconds(24)),
+        ("idle = \"4m\"\ncache_ttl = \"20s\"", Some(minutes(4)), seconds(20)),
+        ("idle = \"4m\"\ncache_ttl = \"0s\"", Some(minutes(4)), seconds(0)),
+        ("idle = \"3s\"", Some(seconds(3)), seconds(1)),
+    ] {
+        let section = format!(
+            "[issuer.login.introspection]\nurl = \"https://login.example/introspect\"\n\
+             client = {{ bearer = {{ env = \"PORTCULLIS_ADMIN_TOKEN\" }} }}\n{keys}\n"
+        );
+        let plan = plan_of(&with(&section, "access = \"optional\"\nactivity = false"));
+        let IssuerKind::Introspection(login) = &plan.issuers[0].kind else { panic!("not an introspection") };
+        assert_eq!((login.idle, login.cache_ttl), (idle, remembered), "{keys}");
+        assert!(!plan.routes[0].activity);
+        assert!(plan_of(&with(&section, r#"access = "optional""#)).routes[0].activity, "unless it says otherwise");
+    }
+}
+
+#[test]
 fn an_issuer_of_jwts_reaches_its_place_and_its_types_lose_their_prefix() {
     let sections = r#"
         [issuer.staff.jwt]

@@ -668,14 +668,16 @@ async fn what_the_gateway_lets_through_counts_as_use_without_asking_the_service(
     let facts = program.api.world.service.introspect(&token).await.unwrap().unwrap();
     let principal = crate::model::Principal::new(facts).unwrap();
     program.wait(290);
-    let now = crate::model::Clock::now(&*program.api.world.clock).wall;
+    let now = crate::model::Clock::now(&*program.api.world.clock);
     assert!(principal.is_current(now, Duration::ZERO));
-    principal.note_use(now);
+    principal.note_use(now.tick);
     program.wait(299);
-    let now = crate::model::Clock::now(&*program.api.world.clock).wall;
+    let now = crate::model::Clock::now(&*program.api.world.clock);
     assert!(principal.is_current(now, Duration::ZERO));
-    assert!(!principal.is_current(now.after(Duration::from_secs(1)), Duration::ZERO));
     assert_eq!(program.identities(&token).await.status, StatusCode::OK, "the service has the same clock");
+    program.wait(300);
+    assert!(!principal.is_current(crate::model::Clock::now(&*program.api.world.clock), Duration::ZERO));
+    program.identities(&token).await.is(401, BAD_TOKEN);
 }
 
 #[tokio::test]
@@ -731,6 +733,53 @@ async fn uses_that_were_written_down_survive_a_restart_and_a_logout_does_too() {
     program.wait(100);
     assert!(program.is_good(&used).await);
     assert!(!program.is_good(&unwritten).await, "a use that is lost makes a session older, never younger");
+}
+
+#[tokio::test]
+async fn a_use_is_written_down_at_most_every_15_seconds_and_after_a_crash_a_session_is_older_never_younger() {
+    for (crash, end) in [(true, 310), (false, 320)] {
+        let mut program = Program::new().await;
+        let token = program.log_in().await;
+        for _ in 0..2 {
+            program.wait(10);
+            assert_eq!(program.identities(&token).await.status, StatusCode::OK);
+            program.api.world.service.write_uses().await.unwrap();
+        }
+        if !crash {
+            program.api.world.service.write_all_uses().await.unwrap();
+        }
+        let Api { world, service } = program.api;
+        drop(service);
+        program.api = Api::over(world.restart().await);
+        program.wait(end - 20 - 1);
+        assert!(program.is_good(&token).await, "crash: {crash}");
+        program.wait(1);
+        assert!(!program.is_good(&token).await, "crash: {crash}");
+    }
+}
+
+#[tokio::test]
+async fn setting_the_wall_clock_neither_ends_a_session_of_disuse_nor_lengthens_it_nor_brings_it_back() {
+    let mut program = Program::new().await;
+    let start = crate::model::Clock::now(&*program.api.world.clock).wall;
+    let hour = Duration::from_hours(1);
+    for wall in [start.before(hour), start.after(hour), start] {
+        let token = program.log_in().await;
+        program.wait(200);
+        program.api.world.clock.set_wall(wall);
+        program.wait(99);
+        assert!(program.is_good(&token).await);
+        program.wait(1);
+        program.identities(&token).await.is(401, BAD_TOKEN);
+        program.api.world.clock.set_wall(wall.before(hour));
+        program.identities(&token).await.is(401, BAD_TOKEN);
+
+        program.api.world.service.write_uses().await.unwrap();
+        let Api { world, service } = program.api;
+        drop(service);
+        program.api = Api::over(world.restart().await);
+        program.identities(&token).await.is(401, BAD_TOKEN);
+    }
 }
 
 #[tokio::test]

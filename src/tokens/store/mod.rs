@@ -26,8 +26,8 @@ pub use crate::store::sqlite::StoreFault;
 pub use challenges::{Answer, ChallengeId, ChallengeKind, ChallengeRow, IfOpen, Opening};
 pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep};
 pub use sessions::{
-    Approval, CodeAnswer, CodeVerdict, Exchange, ExchangeStep, OpenSession, PasswordChange, PushAnswer, PushVerdict, Reachable,
-    SessionStore,
+    Approval, CodeAnswer, CodeVerdict, Exchange, ExchangeStep, LastSeen, OpenSession, PasswordChange, PushAnswer, PushVerdict,
+    Reachable, SessionStore,
 };
 pub use signing_keys::{SigningKeyRow, SigningKeyStore};
 

@@ -36,8 +36,8 @@ pub trait SessionStore {
     async fn exchange(&self, step: ExchangeStep) -> Result<Exchange, StoreFault>;
     /// Ends the session of a token; its name, `None` if it is no token of a session that goes on.
     async fn end_session(&self, token: Fingerprint, now: Timestamp) -> Result<Option<Box<str>>, StoreFault>;
-    /// Remembers when sessions were last used.
-    async fn note_uses(&self, uses: Vec<(Box<str>, Timestamp)>) -> Result<(), StoreFault>;
+    /// Remembers when sessions were last used, and ends those that were not for too long.
+    async fn note_uses(&self, uses: Vec<(Box<str>, LastSeen)>, now: Timestamp) -> Result<(), StoreFault>;
 
     /// What changing an account's password needs.
     async fn enrolled_account(&self, id: AccountId) -> Result<Option<Enrolled>, StoreFault>;
@@ -64,6 +64,15 @@ pub trait SessionStore {
     async fn answer_code(&self, answer: CodeAnswer) -> Result<CodeVerdict, StoreFault>;
     /// Closes a challenge on a device and, if it was approved, does what it was opened for.
     async fn answer_push(&self, answer: PushAnswer) -> Result<PushVerdict, StoreFault>;
+}
+
+/// When a session was last used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LastSeen {
+    /// Then.
+    At(Timestamp),
+    /// For longer than it lives without use.
+    TooLongAgo,
 }
 
 /// A session to be opened, and its first token.

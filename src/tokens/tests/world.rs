@@ -37,6 +37,11 @@ impl HandClock {
         let mut now = self.0.lock().unwrap();
         *now = Now { wall: now.wall.after(by), tick: now.tick.after(by) };
     }
+
+    /// Somebody sets the wall clock. The monotonic clock does not notice.
+    pub(crate) fn set_wall(&self, wall: Timestamp) {
+        self.0.lock().unwrap().wall = wall;
+    }
 }
 
 impl Clock for HandClock {

@@ -21,6 +21,7 @@ fn plan(url: Uri) -> Introspection {
         authentication: ClientAuthentication::Bearer(Secret::new("our-own".to_owned())),
         deadline: Duration::from_secs(20),
         answer_bytes: 64 * 1024,
+        idle: None,
         cache_ttl: Duration::from_mins(1),
         negative_ttl: SECOND,
         pool: 2,

@@ -37,6 +37,7 @@ fn remote(address: SocketAddr, deadline: Duration) -> IssuerKind {
         authentication: ClientAuthentication::Bearer(Secret::new("our-own".to_owned())),
         deadline,
         answer_bytes: 64 * 1024,
+        idle: None,
         cache_ttl: Duration::from_mins(1),
         negative_ttl: Duration::from_secs(5),
         pool: 2,

@@ -12,8 +12,8 @@ use crate::tokens::keyring::Mac;
 use crate::tokens::store::sqlite::rows::{At, Hash, Kind};
 use crate::tokens::store::sqlite::{SqliteStore, accounts, identities, step_up};
 use crate::tokens::store::{
-    ChallengeId, ChallengeKind, CodeAnswer, CodeVerdict, Enrolled, Exchange, ExchangeStep, OpenSession, PasswordChange,
-    PasswordHash, PushAnswer, PushVerdict, Reachable, SessionStore, StoreFault,
+    ChallengeId, ChallengeKind, CodeAnswer, CodeVerdict, Enrolled, Exchange, ExchangeStep, LastSeen, OpenSession,
+    PasswordChange, PasswordHash, PushAnswer, PushVerdict, Reachable, SessionStore, StoreFault,
 };
 
 #[async_trait]
@@ -52,8 +52,8 @@ impl SessionStore for SqliteStore {
         self.writer.step(move |db| end(db, token, now)).await
     }
 
-    async fn note_uses(&self, uses: Vec<(Box<str>, Timestamp)>) -> Result<(), StoreFault> {
-        self.writer.step(move |db| note_uses(db, &uses)).await
+    async fn note_uses(&self, uses: Vec<(Box<str>, LastSeen)>, now: Timestamp) -> Result<(), StoreFault> {
+        self.writer.step(move |db| note_uses(db, &uses, now)).await
     }
 
     async fn enrolled_account(&self, id: AccountId) -> Result<Option<Enrolled>, StoreFault> {
@@ -163,10 +163,15 @@ fn end(db: &Connection, token: Fingerprint, now: Timestamp) -> rusqlite::Result<
     .optional()
 }
 
-fn note_uses(db: &Connection, uses: &[(Box<str>, Timestamp)]) -> rusqlite::Result<()> {
+fn note_uses(db: &Connection, uses: &[(Box<str>, LastSeen)], now: Timestamp) -> rusqlite::Result<()> {
     let mut note = db.prepare_cached("UPDATE session SET last_seen = ?2 WHERE sid = ?1 AND last_seen < ?2")?;
-    for (sid, at) in uses {
-        note.execute((sid, At(*at)))?;
+    let mut end =
+        db.prepare_cached("UPDATE session SET ended = ?2, end_reason = 'not-used' WHERE sid = ?1 AND ended IS NULL")?;
+    for (sid, seen) in uses {
+        match seen {
+            LastSeen::At(at) => note.execute((sid, At(*at)))?,
+            LastSeen::TooLongAgo => end.execute((sid, At(now)))?,
+        };
     }
     Ok(())
 }

@@ -1,0 +1,4 @@
+//! The parts put together, without sockets.
+
+mod oracle;
+mod sessions;
