@@ -25,6 +25,7 @@ pub(crate) use upstream::{Answer, Received, Upstream};
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -97,9 +98,22 @@ pub(crate) fn all_at_once<T: Send>(threads: usize, work: impl Fn(usize, &Barrier
     })
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, and where nobody will: each is given out once, from below the ports that the system gives
+/// to whoever connects. So it is still free when a process that was told of it comes to bind it, even for the second time.
 pub(crate) fn unused_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Suites that run side by side begin at different places.
+    let start = std::process::id().wrapping_mul(97) % COUNT;
+    for _ in 0..COUNT {
+        let offset = (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(FIRST + offset).unwrap()));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("every port is taken");
 }
 
 /// The keys of a JSON object, sorted.

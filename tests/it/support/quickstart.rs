@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::{announced, await_readiness};
 use crate::support::process::{Finished, Process};
-use crate::support::{Request, Response, Scratch};
+use crate::support::{Request, Response, Scratch, unused_address};
 
 /// A running quick start; killed when dropped.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ impl Quickstart {
     /// Starts in this directory.
     #[track_caller]
     pub(crate) fn start_in(dir: Scratch) -> Self {
-        let free = "127.0.0.1:0";
-        let arguments = ["quickstart".as_ref(), "--listen".as_ref(), free.as_ref(), "--admin".as_ref(), free.as_ref()];
+        let (listen, admin) = (unused_address().to_string(), unused_address().to_string());
+        let arguments = ["quickstart".as_ref(), "--listen".as_ref(), listen.as_ref(), "--admin".as_ref(), admin.as_ref()];
         let mut process = Process::start(arguments.into_iter().chain(["--dir".as_ref(), dir.path().as_os_str()]));
         let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
         await_readiness(admin);
