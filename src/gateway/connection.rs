@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ use pingora::protocols::{GetProxyDigest, GetSocketDigest, GetTimingDigest, Socke
 use pingora::time::fast_timeout::fast_timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::runtime::Handle;
-use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::io::poll_read_buf;
 
 use crate::gateway::adornment::Adornment;
+use crate::gateway::patience::Patience;
 use crate::gateway::slots::Slot;
 use crate::gateway::wire::Wire;
-use crate::model::Denial;
+use crate::model::{Denial, Tick};
 use crate::rules::chunked::ChunkScanner;
 use crate::rules::head::{Framing, Head};
 
@@ -60,10 +60,8 @@ pub(super) struct Connection {
     /// Set once a tunnel (101) is established: from then on bytes pass as they come.
     tunnel: AtomicBool,
     fault: Option<Denial>,
-    /// How many milliseconds the upstream's answer may still take to begin; 0 while nobody waits for one.
-    patience: AtomicU64,
-    /// Runs out with it.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// How long the upstream's answer may still take to begin.
+    patience: Patience,
     /// Its place among the connections that are allowed; given back when the connection is closed.
     slot: Option<Slot>,
 }
@@ -96,8 +94,7 @@ impl Connection {
             may_upgrade: false,
             tunnel: AtomicBool::new(false),
             fault: None,
-            patience: AtomicU64::new(0),
-            timer: None,
+            patience: Patience::default(),
             slot: Some(slot),
         }
     }
@@ -138,29 +135,19 @@ impl Connection {
     pub(super) fn begin(&mut self, head: &Head) {
         self.message = Message::Head(head.length, head.framing);
         self.may_upgrade = head.upgrade;
-        (self.fault, self.timer) = (None, None);
-        *self.patience.get_mut() = 0;
+        self.fault = None;
+        self.patience.end();
     }
 
-    /// From now on the upstream's answer may take this long to begin. pingora bounds each read of it only, which an upstream
+    /// From `now` on the upstream's answer may take this long to begin. pingora bounds each read of it only, which an upstream
     /// that drips its head never exceeds; but while it waits, it watches this connection, so the wait can be ended from here.
-    pub(super) fn await_answer(&self, within: Duration) {
-        self.patience.store(u64::try_from(within.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    pub(super) fn await_answer(&self, now: Tick, within: Duration) {
+        self.patience.begin(now, within);
     }
 
     /// The upstream's answer has begun.
     pub(super) fn answer_begins(&self) {
-        self.patience.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether the upstream's answer should have begun by now.
-    fn has_waited_too_long(&mut self, cx: &mut Context<'_>) -> bool {
-        let patience = self.patience.load(Ordering::Relaxed);
-        if patience == 0 {
-            return false;
-        }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(patience))));
-        timer.as_mut().poll(cx).is_ready()
+        self.patience.end();
     }
 
     /// Whether the message being served has been handed on to its end.
@@ -257,7 +244,7 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.has_waited_too_long(cx) {
+        if this.patience.has_run_out(cx) {
             this.answer_begins();
             this.fault = Some(Denial::UpstreamTimeout);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the upstream's answer did not begin in time")));

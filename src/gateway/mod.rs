@@ -14,6 +14,7 @@ mod guard;
 mod in_process;
 mod inspect;
 mod listen;
+mod patience;
 mod peers;
 mod proxy;
 mod reading;

@@ -200,8 +200,8 @@ impl ProxyHttp for Gateway {
         let missing = || Error::new(ErrorType::InternalError);
         let forward = ctx.forward.as_ref().ok_or_else(missing)?;
         if let (Some(connection), Some(set), Some(asked)) = (connection(session), self.peers_of(ctx), ctx.asked) {
-            let spent = self.clock.now().tick.since(asked);
-            connection.await_answer(set.upstream.total_timeout.saturating_sub(spent));
+            let now = self.clock.now().tick;
+            connection.await_answer(now, set.upstream.total_timeout.saturating_sub(now.since(asked)));
         }
         if let Some(target) = &ctx.target {
             upstream.set_raw_path(target.as_bytes())?;
