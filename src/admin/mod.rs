@@ -98,7 +98,10 @@ async fn revoke_what_is_named(
             let revoking = async move { calls.revoker.revoke(wanted, peer.ip()).await };
             tokio::spawn(revoking).await.unwrap_or_else(|_| Problem::not_kept(&[]).into_answer())
         }
-        Err(problem) => problem.into_answer(),
+        Err(problem) => {
+            tracing::warn!(target: "portcullis::audit", actor = "admin", from = %peer.ip(), why = problem.code(), "an admin call was refused");
+            problem.into_answer()
+        }
     }
 }
 

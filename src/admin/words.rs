@@ -47,6 +47,11 @@ impl Problem {
         Self { detail: Cow::Owned(detail), field: Some((RETRY_AFTER, HeaderValue::from_static("1"))), ..plain }
     }
 
+    /// Which it is, in a word.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     pub(super) fn into_answer(self) -> Response {
         let body = json!({
             "type": "about:blank",

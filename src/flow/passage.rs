@@ -12,7 +12,7 @@ use crate::model::{BadRequest, Credential, Denial, IssuerId, Location, Now, Prin
 use crate::plan::{Passage, Route};
 use crate::rules::access::Permit;
 use crate::rules::bearer;
-use crate::rules::body::{Body, Unreadable};
+use crate::rules::body::{Body, Unreadable, told_in_pairs};
 use crate::rules::passage::{Effect, Nature, effect, verdict};
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::revocations::Cause;
@@ -38,6 +38,8 @@ impl Inspection {
 /// What is looked at to learn whom a request is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
+    /// Its query, as it came.
+    pub query: Option<&'a str>,
     /// Its header fields.
     pub headers: &'a HeaderMap,
     /// Where it comes from.
@@ -76,7 +78,7 @@ impl Flow {
     /// Learns whom a request is about.
     ///
     /// # Errors
-    /// `BadRequest(Body)` if it can be read in more than one way, `BadRequest(Credential)` if it presents more than one token,
+    /// `BadRequest(Body)` if it can be read in more than one way (also from its query), `BadRequest(Credential)` if it presents more than one token,
     /// `UnsupportedMediaType`, `BodyTooLarge`; `LimitReached` or `AuthorityUnavailable` if nobody can be asked whose token it
     /// shows, since what it ended could not be told then.
     pub async fn inspect(&self, inspection: Inspection, asking: Asking<'_>, now: Now) -> Result<Forward, Denial> {
@@ -89,7 +91,10 @@ impl Flow {
     }
 
     async fn passenger(&self, passage: &Passage, asking: Asking<'_>, now: Now) -> Result<Passenger, Denial> {
-        let Asking { headers, source, body } = asking;
+        let Asking { query, headers, source, body } = asking;
+        if [Some(&passage.token), passage.subject.as_ref()].into_iter().flatten().any(|place| is_in_query(place, query)) {
+            return Err(Denial::BadRequest(BadRequest::Body));
+        }
         let body = match passage.in_body() {
             Some(location) => Body::read(location, headers, body).map_err(unreadable)?,
             None => None,
@@ -102,6 +107,9 @@ impl Flow {
             Some(location) => told(location, headers, body.as_ref())?,
             None => None,
         };
+        if subject.is_some_and(|subject| subject.len() > LONGEST_SUBJECT) {
+            return Err(Denial::BadRequest(BadRequest::Body));
+        }
         let facts = match token {
             Some(token) => self.verifier.inquire(&Credential::new(token), &passage.issuers, source, now).await?,
             None => None,
@@ -137,14 +145,20 @@ impl Flow {
         };
         let verdict = verdict(status, passage.success.as_deref());
         let told = passenger.told_by.map_or(Nature::Asked, |issuer| self.verifier.nature(issuer));
-        for issuer in passage.issuers.iter() {
+        let concerned = |issuer: &&IssuerId| passage.together || passenger.told_by.is_none_or(|told_by| told_by == **issuer);
+        for issuer in passage.issuers.iter().filter(concerned) {
             let Some(effect) = effect(passage.role, passage.ends, verdict, told, self.verifier.nature(*issuer)) else {
                 continue;
             };
             if let (Effect::Unsettled, Some((_, mark))) = (effect, &passenger.token) {
                 self.verifier.unsettle(*issuer, *mark, now.tick.after(passage.pending));
             }
+            let signed = self.verifier.nature(*issuer) == Nature::Signed;
             for reach in reaches(effect, passenger).into_iter().flatten() {
+                // What does not verify is no token of theirs. Cuts of it would let anybody fill their table, and the disk.
+                if signed && passenger.told_by.is_none() && matches!(reach, Reach::Token(_)) {
+                    continue;
+                }
                 self.publish(*issuer, reach, Cause::Passage, now).await;
             }
         }
@@ -168,6 +182,15 @@ fn reaches(effect: Effect, passenger: &Passenger) -> [Option<Reach>; 2] {
         Effect::Subject => [subject().or_else(session).or(token), None],
         Effect::Grant => [token, session().or_else(subject)],
     }
+}
+
+/// The longest name of a subject, in bytes; those of tokens are no longer.
+const LONGEST_SUBJECT: usize = 512;
+
+/// Whether the query has what is looked for in a form. Some services read a form's parameters from both, and the query first.
+fn is_in_query(location: &Location, query: Option<&str>) -> bool {
+    let (Location::Form(name), Some(query)) = (location, query) else { return false };
+    told_in_pairs(query, name) > 0
 }
 
 /// The Bearer token of a request that no access rule has asked for it.

@@ -86,7 +86,10 @@ impl Gateway {
             Bytes::new()
         };
         let request = session.req_header();
-        let asking = Asking { headers: &request.headers, source, body: &body };
+        // As it is forwarded: what `consider` has read of the same bytes.
+        let query =
+            std::str::from_utf8(request.raw_path()).ok().and_then(|target| target.split_once('?')).map(|(_, query)| query);
+        let asking = Asking { query, headers: &request.headers, source, body: &body };
         self.flow.inspect(inspection, asking, now).await.map_err(refused)
     }
 }

@@ -15,6 +15,9 @@ pub struct Passage {
     pub subject: Option<Location>,
     /// Whose tokens it is about.
     pub issuers: NonEmpty<IssuerId>,
+    /// Whether a session or subject is the same one with all of them, because the configuration names them together; else what
+    /// one of them says of a token is about its own tokens only.
+    pub together: bool,
     /// What it ends, where that is not what the role says by itself.
     pub ends: Option<Ends>,
     /// The statuses that mean success; `None` for all of 2xx.

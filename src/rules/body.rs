@@ -95,6 +95,17 @@ impl Object {
         names.fold(outer, |value, name| value?.as_object()?.get(name))
     }
 
+    /// Whether beside, or instead of, a member on the pointer's way there is one whose name differs from its in case only: many
+    /// readers take either.
+    fn has_lookalike(&self, pointer: &Pointer) -> bool {
+        let mut members = Some(&self.0);
+        pointer.names().any(|name| {
+            let Some(here) = members else { return false };
+            members = here.get(name).and_then(Value::as_object);
+            here.keys().any(|found| found != name && is_alike(found, name))
+        })
+    }
+
     /// Reads a JSON object.
     ///
     /// # Errors
@@ -150,7 +161,12 @@ impl Body {
         let is_form = is_of_type(headers, &[FORM]);
         match location {
             Location::Bearer | Location::Header(_) => Ok(None),
-            Location::Form(_) if is_form => Form::parse(text).map(|form| Some(Self::Form(form))),
+            Location::Form(name) if is_form => {
+                let form = Form::parse(text)?;
+                let exact = usize::from(form.value(name).is_some());
+                // Empty values count here, since another reader may take them.
+                if told_in_pairs(text, name) > exact { Err(Unreadable::Malformed) } else { Ok(Some(Self::Form(form))) }
+            }
             Location::Json(_) if is_of_type(headers, &[JSON]) => Object::parse(text).map(|object| Some(Self::Json(object))),
             Location::Json(_) if (is_form || !headers.contains_key(CONTENT_TYPE)) && text.starts_with('{') => {
                 Object::parse(text).map(|object| Some(Self::Json(object)))
@@ -162,10 +178,11 @@ impl Body {
     /// What is told there; `None` if nothing is.
     ///
     /// # Errors
-    /// `Malformed` if something else than a text is.
+    /// `Malformed` if something else than a text is, or if a reader that takes names in any case finds another there.
     pub fn told(&self, location: &Location) -> Result<Option<&str>, Unreadable> {
         match (self, location) {
             (Self::Form(form), Location::Form(name)) => Ok(form.value(name).map(Secret::expose)),
+            (Self::Json(object), Location::Json(pointer)) if object.has_lookalike(pointer) => Err(Unreadable::Malformed),
             (Self::Json(object), Location::Json(pointer)) => match object.pointed(pointer) {
                 None | Some(Value::Null) => Ok(None),
                 Some(Value::String(text)) => Ok(Some(text)),
@@ -174,6 +191,22 @@ impl Body {
             (Self::Form(_) | Self::Json(_), _) => Ok(None),
         }
     }
+}
+
+/// How many parameters of a form or query some reader takes for the one of this name: names in another case, behind a byte order
+/// mark, or behind a semicolon where others read a value. A name that cannot be decoded may be anything.
+#[must_use]
+pub fn told_in_pairs(text: &str, name: &str) -> usize {
+    let names = text.split(['&', ';']).map(|pair| pair.split_once('=').map_or(pair, |(found, _)| found));
+    names.filter(|found| form_decode(found).is_none_or(|found| is_alike(&found, name))).count()
+}
+
+/// Whether two names differ in case only, as Unicode folds it, or in a byte order mark.
+fn is_alike(one: &str, other: &str) -> bool {
+    let fold = |text: &str| -> String {
+        text.trim_start_matches('\u{feff}').chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    };
+    fold(one) == fold(other)
 }
 
 /// Decodes a form's name or value, once. Bad escapes and anything but UTF-8 are refused: the lenient reader and the strict

@@ -15,7 +15,7 @@ pub fn start(json: bool, filter: Option<&str>) -> Result<(), Box<dyn std::error:
     // What nobody wants to see is not even formatted: pingora has some thirty debug lines for every request.
     let loudest = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
     tracing_log::LogTracer::builder().with_max_level(for_libraries(loudest)).init()?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json {
         tracing::subscriber::set_global_default(lines.json().flatten_event(true).finish())?;
     } else {

@@ -82,7 +82,7 @@ impl Members {
 }
 
 impl FactsReader {
-    /// The facts; `None` if nobody may act on the token: an ID token, or one that is bound to a key (`cnf`, RFC 7800) whose
+    /// The facts; `None` if nobody may act on the token: an ID token, a security event, or one that is bound to a key (`cnf`, RFC 7800) whose
     /// possession nobody here has proven. A refresh token has facts, because whoever revokes or uses it is to be known; what
     /// it is good for is told by its kind.
     pub(crate) fn read(&self, members: &Members) -> Result<Option<PrincipalFacts>, Unreadable> {
@@ -118,7 +118,8 @@ impl FactsReader {
 /// What the token is for. Services have several ways of telling a refresh or ID token from an access token, and each of them
 /// answers `active: true` for it: whichever member says so is believed.
 fn kind(members: &Members) -> Result<Option<TokenKind>, Unreadable> {
-    if members.value("cnf").is_some() {
+    // A security event is signed by the same issuer and names a subject, but lets nobody in (RFC 8417 section 4.6).
+    if members.value("cnf").is_some() || members.value("events").is_some() {
         return Ok(None);
     }
     for name in ["token_use", "token_type", "typ"] {

@@ -181,6 +181,29 @@ fn a_body_that_says_anything_but_one_thing_is_refused() {
 }
 
 #[test]
+fn every_call_is_in_the_audit_log_and_no_token_is() {
+    let remote = Remote::start();
+    let admin = remote.gateway.admin;
+    let secret = "a-token-that-nobody-may-read";
+    assert_eq!(revoke(admin, ADMIN_TOKEN, &json!({ "token": secret })).status, 200);
+    assert_eq!(revoke(admin, ADMIN_TOKEN, &json!({ "token": secret, "issuer": "nobody" })).status, 400);
+    assert_eq!(revoke(admin, secret, &json!({ "subject": "ann\nforged" })).status, 401);
+    assert_eq!(revoke(admin, ADMIN_TOKEN, &json!({ "subject": "ann\nforged" })).status, 200);
+    remote.gateway.terminate();
+    let Remote { _app: _upstream, _keys: _beside, gateway, .. } = remote;
+    let log = gateway.finish().errors;
+    let audited: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let audited: Vec<&Value> = audited.iter().filter(|line| line["target"] == "portcullis::audit").collect();
+    let said: Vec<&str> = audited.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert_eq!(said, ["revoked", "an admin call was refused", "an admin call was not let in", "revoked"], "{log}");
+    assert_eq!(
+        (&audited[0]["actor"], &audited[0]["from"], &audited[1]["why"]),
+        (&json!("admin"), &json!("127.0.0.1"), &json!("malformed"))
+    );
+    assert!(!log.contains(secret) && !log.contains(ADMIN_TOKEN), "{log}");
+}
+
+#[test]
 fn what_remote_issuers_issued_is_refused_at_once_and_a_jwt_after_a_kill_too() {
     for reach in ["token", "session", "subject", "client"] {
         let remote = Remote::start();

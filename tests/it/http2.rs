@@ -300,3 +300,18 @@ fn r_fields_of_the_upstreams_connection_do_not_break_a_stream() {
     let scene = Scene::before(app, "");
     assert_answer(&scene.connect().get("/public/x", &[]), 200, "fields that HTTP/2 does not have");
 }
+
+#[test]
+fn a_body_in_frames_that_is_looked_into_reaches_the_upstream_unchanged() {
+    let scene = Scene::set("[[route]]\npath = \"/revoke\"\nupstream = \"app\"\naccess = \"public\"\nrole = \"revoke\"\n");
+    let connection = scene.connect();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let start = format!("token={TOKEN}&x=");
+    for (length, status) in [(0, 200), (1, 200), (9_000, 200), (16_384 - start.len(), 200), (16_385 - start.len(), 413)] {
+        let body = start.clone() + &"y".repeat(length);
+        let before = scene.app.count();
+        let answer = connection.ask(request(Method::POST, "/revoke", &form), body.as_bytes(), None).unwrap();
+        assert_eq!((answer.status().as_u16(), scene.app.count() - before), (status, usize::from(status == 200)), "{length}");
+        assert!(status != 200 || scene.app.last().body == body.as_bytes(), "{length}");
+    }
+}

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Gateway, Request, TokenService, Upstream, issuer, until, upstream};
+use crate::support::{
+    Answer, Client, Gateway, Request, Scratch, SigningKey, TokenService, Upstream, epoch_seconds, issuer, until, upstream,
+};
 
 const BEARER: &str = "access = { bearer = { issuers = [\"main\"] } }";
 
@@ -311,4 +313,134 @@ fn what_was_ended_and_what_that_stopped_is_counted() {
             .iter()
             .all(|line| page.text().contains(line))
     });
+}
+
+/// Two issuers of JWTs, which number their people from 1 each, behind routes that take both.
+struct Signers {
+    app: Upstream,
+    keys: [SigningKey; 2],
+    files: Scratch,
+}
+
+const SIGNERS: [&str; 2] = ["https://staff.example", "https://customers.example"];
+
+impl Signers {
+    fn new() -> Self {
+        Self { app: Upstream::answering(Answer::ok("")), keys: ["k1", "k2"].map(SigningKey::new), files: Scratch::new() }
+    }
+
+    fn start(&self, routes: &[&str]) -> Gateway {
+        let signer = |(at, name): (usize, &str)| {
+            let file = self.files.write(&format!("{name}.json"), &json!({ "keys": [self.keys[at].jwk()] }).to_string());
+            let iss = SIGNERS[at];
+            format!(
+                "[issuer.{name}.jwt]\nissuer = \"{iss}\"\naudience = [\"shop\"]\nalgorithms = [\"ES256\"]\nkey_files = [\"{}\"]\n",
+                file.display()
+            )
+        };
+        let both = "access = { bearer = { issuers = [\"staff\", \"customers\"] } }";
+        let text = upstream("app", &[self.app.address], "")
+            + &["staff", "customers"].into_iter().enumerate().map(signer).collect::<String>()
+            + &format!("[[route]]\npath = \"/api/**\"\nupstream = \"app\"\n{both}\n");
+        let route = |route: &&str| format!("[[route]]\nupstream = \"app\"\n{}\n", route.replace("BOTH", both));
+        Gateway::start(&(text + &routes.iter().map(route).collect::<String>()))
+    }
+
+    fn token(&self, at: usize, subject: &str, session: &str) -> String {
+        let issued = epoch_seconds() - 60;
+        self.keys[at].sign(&json!({
+            "iss": SIGNERS[at], "aud": "shop", "sub": subject, "sid": session, "iat": issued, "exp": issued + 3600,
+        }))
+    }
+}
+
+#[test]
+fn who_signs_out_ends_nothing_of_a_namesake_at_another_issuer() {
+    let signers = Signers::new();
+    let gateway = signers.start(&[
+        "path = \"/out/subject\"\nends = \"subject\"\nBOTH",
+        "path = \"/out/session\"\nrole = \"logout\"\nBOTH",
+        "path = \"/out/together\"\nrole = { is = \"logout\", issuers = [\"staff\", \"customers\"] }\nBOTH",
+    ]);
+    for (path, reached) in [("/out/subject", false), ("/out/session", false), ("/out/together", true)] {
+        let name = path.replace('/', "1");
+        let [own, namesake] = [0, 1].map(|at| signers.token(at, &name, &name));
+        assert_eq!(gateway.get_as(&namesake, "/api/x").status, 200);
+        assert_eq!(gateway.get_as(&own, path).status, 200);
+        assert_eq!(gateway.get_as(&own, "/api/x").status, 401, "{path}");
+        let left = if reached { 401 } else { 200 };
+        assert_eq!(gateway.get_as(&namesake, "/api/x").status, left, "{path}: together only where they are named together");
+    }
+}
+
+#[test]
+fn what_is_no_token_of_a_signer_is_neither_cut_nor_written_down() {
+    let signers = Signers::new();
+    let gateway = signers.start(&[
+        "path = \"/oauth/revoke\"\naccess = \"public\"\nrole = { is = \"revoke\", issuers = [\"staff\", \"customers\"] }",
+    ]);
+    let strange =
+        SigningKey::new("k1").sign(&json!({ "iss": SIGNERS[0], "aud": "shop", "sub": "1", "exp": epoch_seconds() + 60 }));
+    for token in ["anything", "a.b.c", &strange] {
+        assert_eq!(gateway.ask(&revoke(token)).status, 200, "that is up to the token service");
+    }
+    let count = || -> i64 {
+        let file = rusqlite::Connection::open(gateway.dir().join("portcullis-state.db")).unwrap();
+        file.query_row("SELECT count(*) FROM cut", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(count(), 0);
+    let token = signers.token(0, "1", "s1");
+    assert_eq!(gateway.ask(&revoke(&token)).status, 200);
+    assert_eq!((gateway.get_as(&token, "/api/x").status, count()), (401, 2), "the token and its session");
+}
+
+#[test]
+fn a_token_in_the_query_of_a_form_goes_nowhere() {
+    let (app, service) = (Upstream::answering(Answer::ok("")), TokenService::start());
+    let gateway = Gateway::start(&config(&app, &service, &[revocation()]));
+    let form = |query: &str, body: &str| {
+        gateway.ask(&Request::post(&format!("/oauth/revoke?{query}"), "application/x-www-form-urlencoded", body)).status
+    };
+    // Some services read both, and the query first.
+    for query in ["token=b", "x=1&token=b", "t%6fken=b", "token", "%zz=1", "x=1;token=b", "Token=b"] {
+        assert_eq!(form(query, "token=a"), 400, "{query}");
+        assert_eq!(form(query, ""), 400, "{query}");
+    }
+    assert_eq!((app.count(), service.calls()), (0, 0));
+    assert_eq!(form("tokens=b&x=token", "token=a"), 200);
+    assert_eq!(app.last().target, "/oauth/revoke?tokens=b&x=token");
+}
+
+#[test]
+fn a_subject_longer_than_any_is_nobody() {
+    let (app, service) = (Upstream::answering(Answer::new(500, &[], "")), TokenService::start());
+    let reset = passage("/reset", "access = \"public\"", "{ is = \"password-update\", subject = { json = \"/id\" } }");
+    let gateway = Gateway::start(&config(&app, &service, &[reset]));
+    let reset = |length: usize| gateway.ask(&Request::json("/reset", &json!({ "id": "x".repeat(length) }))).status;
+    assert_eq!((reset(512), reset(513), app.count()), (500, 400, 1));
+}
+
+#[test]
+fn a_name_that_others_read_as_the_tokens_goes_nowhere() {
+    let (app, service) = (Upstream::answering(Answer::ok("")), TokenService::start());
+    let renewal = passage("/refresh", "access = \"public\"", "{ is = \"refresh\", token = { json = \"/a/token\" } }");
+    let gateway = Gateway::start(&config(&app, &service, &[revocation(), renewal]));
+    let form = "application/x-www-form-urlencoded";
+    for (path, label, body, status) in [
+        ("/oauth/revoke", form, "Token=a", 400),
+        ("/oauth/revoke", form, "token=a&TOKEN=b", 400),
+        ("/oauth/revoke", form, "x=1;token=b", 400),
+        ("/oauth/revoke", form, "token=a;token=b", 400),
+        ("/oauth/revoke", form, "\u{feff}token=b", 400),
+        ("/oauth/revoke", form, "token=a&x=1;y=2;tokens=3", 200),
+        ("/oauth/revoke", form, "", 200),
+        ("/refresh", "application/json", "{\"a\":{\"Token\":\"b\"}}", 400),
+        ("/refresh", "application/json", "{\"a\":{\"token\":\"a\",\"to\u{212a}en\":\"b\"}}", 400),
+        ("/refresh", "application/json", "{\"A\":{\"token\":\"b\"}}", 400),
+        ("/refresh", "application/json", "{\"a\":{\"token\":\"a\",\"tokens\":\"b\"},\"Token\":\"c\"}", 200),
+    ] {
+        let before = app.count();
+        assert_eq!(gateway.ask(&Request::post(path, label, body)).status, status, "{body}");
+        assert_eq!(app.count() - before, usize::from(status == 200), "{body}");
+    }
 }

@@ -327,3 +327,17 @@ fn a_transmitter_is_told_what_is_wrong_in_the_words_of_rfc_8935() {
     assert_eq!(world.push_event("/events/signals", &event).status, 202);
     assert_eq!(world.status("/jwt/x", &token), 401);
 }
+
+#[test]
+fn a_pushed_token_lets_nobody_in() {
+    let world = World::new();
+    let claims = |more: &Value| {
+        let claims = json!({ "iss": IDP, "aud": "orders", "sub": "ada", "iat": epoch_seconds(), "exp": epoch_seconds() + 120 });
+        with(claims, more)
+    };
+    assert_eq!(world.status("/jwt/x", &world.key.sign(&claims(&json!({})))), 200);
+    for events in [json!({ LOGOUT: {} }), json!({}), json!("x")] {
+        let token = world.key.sign(&claims(&json!({ "events": events })));
+        assert_eq!(world.status("/jwt/x", &token), 401, "{events}");
+    }
+}

@@ -61,7 +61,7 @@ impl Passage {
             issuers: t.optional(
                 "issuers",
                 Filled(Placed(NAME)),
-                "Whose tokens it is about: names of [issuer.NAME]. When left out, those that `access` names, or the only one.",
+                "Whose tokens it is about: names of [issuer.NAME], for all of which a session or subject is the same one. When left out, the one whose token is shown among those that `access` names, or the only one.",
             ),
             success: t.optional(
                 "success",
