@@ -40,3 +40,17 @@ fn every_document_that_the_readme_names_is_there() {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{link}");
     }
 }
+
+/// The commands of the README's blocks up to the first heading: what somebody types who has just cloned it.
+#[test]
+fn the_first_screen_calls_nothing_that_a_fresh_clone_has_not_got() {
+    let readme = text("README.md");
+    let screen = readme.split("\n## ").next().unwrap();
+    let commands: Vec<&str> = screen.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    assert!(commands.len() > 8, "{commands:?}");
+    for command in commands {
+        let word = command.split([' ', '=']).next().unwrap();
+        let variable = command.starts_with(&format!("{word}="));
+        assert!(variable || ["bash", ".", "curl", "target/release/portcullis"].contains(&word), "{command}");
+    }
+}

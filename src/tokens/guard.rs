@@ -109,13 +109,18 @@ impl Guard {
             Some(account) => table.accounts.get(&account),
             None => table.nobodies.get(&subject.key.0),
         };
-        attempts.and_then(|attempts| attempts.lock_left(now.tick)).map_or(Ok(()), |left| Err(Denial::Locked(left)))
+        attempts.and_then(|attempts| attempts.lock_left(now.tick)).map_or(Ok(()), |left| Err(self.locked(left)))
+    }
+
+    /// Whoever asks may have looked at the clock before the failure that locks had, and is not to be told of more than a lock.
+    fn locked(&self, left: Duration) -> Denial {
+        Denial::Locked(left.min(self.rule.duration()))
     }
 
     fn try_begin(&self, subject: Subject, now: Now) -> Option<Result<Attempt<'_>, Denial>> {
         match self.table().slot(subject).begin(&self.rule, now.tick) {
             Beginning::Admitted => Some(Ok(Attempt { guard: self, subject, now, open: true })),
-            Beginning::Locked(left) => Some(Err(Denial::Locked(left))),
+            Beginning::Locked(left) => Some(Err(self.locked(left))),
             Beginning::Busy => None,
         }
     }
@@ -250,6 +255,24 @@ mod tests {
         assert_eq!(guard.begin(account(1), NOW).await.unwrap_err(), Denial::Locked(Duration::from_mins(30)));
         assert_eq!(guard.check(account(1), NOW), Err(Denial::Locked(Duration::from_mins(30))));
         assert!(guard.begin(account(2), NOW).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_came_before_the_failure_that_locks_is_told_of_no_more_than_a_lock() {
+        let guard = guard();
+        let mut held = Vec::new();
+        for _ in 0..5 {
+            held.push(guard.begin(account(1), NOW).await.unwrap());
+        }
+        let mut waiting = Box::pin(guard.begin(account(1), NOW));
+        tokio::select! { biased; _ = &mut waiting => panic!("there was none left"), () = async {} => {} }
+        let later = Now { wall: NOW.wall.after(Duration::from_secs(1)), tick: NOW.tick.after(Duration::from_secs(1)) };
+        for attempt in held {
+            assert!(attempt.settle(Ending::Failed, later).is_some());
+        }
+        let locked = Denial::Locked(Duration::from_mins(30));
+        assert_eq!(waiting.await.unwrap_err(), locked);
+        assert_eq!(guard.check(account(1), NOW), Err(locked));
     }
 
     #[tokio::test]

@@ -33,7 +33,8 @@ pub enum ChallengeKind {
 
 impl ChallengeKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Phone, Self::StepUpCode, Self::StepUpPush, Self::EnrolCode, Self::EnrolPush];
+    pub const ALL: [Self; 6] =
+        [Self::Phone, Self::SignIn, Self::StepUpCode, Self::StepUpPush, Self::EnrolCode, Self::EnrolPush];
 
     /// Its name in the database.
     #[must_use]

@@ -149,3 +149,26 @@ impl ToSql for Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_challenge_is_read_as_it_was_written() {
+        let db = Connection::open_in_memory().unwrap();
+        let kinds = [
+            ChallengeKind::Phone,
+            ChallengeKind::SignIn,
+            ChallengeKind::StepUpCode,
+            ChallengeKind::StepUpPush,
+            ChallengeKind::EnrolCode,
+            ChallengeKind::EnrolPush,
+        ];
+        for kind in kinds {
+            assert_eq!(db.query_row("SELECT ?1", [kind.name()], |row| row.get(0)), Ok(kind));
+        }
+    }
+}
