@@ -15,7 +15,7 @@ use std::{fmt, io};
 use async_trait::async_trait;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, header};
-use portcullis::flow::{Admission, Flow};
+use portcullis::flow::{Admission, Flow, LimitOutcome, LimitTally, Limits, Standing};
 use portcullis::model::{
     Clock, Credential, Entropy, IssuerId, Now, PrincipalFacts, RequestHead, ScopeSet, Source, Tick, Timestamp,
 };
@@ -93,6 +93,13 @@ impl EmbeddedTokens for Vouching {
     }
 }
 
+#[derive(Debug)]
+struct Uncounted;
+
+impl LimitTally for Uncounted {
+    fn limited(&self, _: &str, _: LimitOutcome) {}
+}
+
 /// A gateway without sockets in which `TOKEN` is remembered.
 struct Bench {
     plan: Plan,
@@ -118,11 +125,13 @@ impl Bench {
             embedded: Some(Arc::new(Vouching)),
             observer: Arc::new(Unobserved),
         })?);
-        let flow = Flow::new(Arc::clone(&verifier), Revocations::new(cuts, None, Arc::new(Unwitnessed)));
+        let limits = Limits::new(&plan.limits, &Zeros, Arc::new(Uncounted));
+        let flow = Flow::new(Arc::clone(&verifier), Revocations::new(cuts, None, Arc::new(Unwitnessed)), limits);
         let bench = Self { plan, verifier, flow };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let headers = headers();
-        let first = runtime.block_on(bench.flow.admit(&bench.plan, &request(&headers, "/services/7/items/4711"), NOW));
+        let (first, mut standing) = (request(&headers, "/services/7/items/4711"), Standing::default());
+        let first = runtime.block_on(bench.flow.admit(&bench.plan, &first, NOW, &mut standing));
         first.map_err(|refusal| format!("the first request is refused: {:?}", refusal.denial))?;
         Ok(bench)
     }
@@ -151,6 +160,22 @@ fn configuration(routes: usize) -> Result<String, fmt::Error> {
             "#
         )?;
     }
+    // The instant does not pass, so nothing comes back: a dry run passes all the same, and is otherwise spent like any other.
+    text += r#"
+            [limit.per-source]
+            rate = "100000/1s"
+            key = "source"
+            dry_run = true
+            [limit.per-subject]
+            rate = "100000/1s"
+            key = "subject"
+            dry_run = true
+            [[route]]
+            path = "/limited/items/**"
+            upstream = "items"
+            limits = ["per-source", "per-subject"]
+            access = { bearer = { issuers = ["bench"], scopes = ["items:read"] } }
+            "#;
     Ok(text)
 }
 
@@ -205,6 +230,11 @@ fn remembering(c: &mut Criterion) {
         Ok(bench) => bench,
         Err(error) => return assert_eq!(error.to_string(), "", "the bench cannot be set up"),
     };
+    let (headers, path) = (headers(), "/limited/items/4711");
+    c.bench_function("admit with two limits", |bencher| {
+        let head = request(&headers, path);
+        bencher.iter(|| admit_at_once(&bench, &head));
+    });
     let Some(route) = bench.plan.routes.first() else { return };
     let Some(requirements) = route.access.requirements() else { return };
     c.bench_function("recall a token", |bencher| {
@@ -225,7 +255,8 @@ fn remembering(c: &mut Criterion) {
 
 /// Decides about a request whose token is remembered: at once, or the claim that this costs no suspension is false.
 fn admit_at_once(bench: &Bench, head: &RequestHead<'_>) {
-    let decision = pin!(bench.flow.admit(&bench.plan, black_box(head), NOW));
+    let mut standing = Standing::default();
+    let decision = pin!(bench.flow.admit(&bench.plan, black_box(head), NOW, &mut standing));
     let polled = decision.poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(polled, Poll::Ready(Ok(Admission::Forward(_)))));
 }

@@ -30,7 +30,7 @@ use crate::app::ground::Ground;
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::messages::Messages;
 use crate::app::upkeep::{Cleaner, Gauges, write_uses};
-use crate::flow::Flow;
+use crate::flow::{Flow, Limits};
 use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::notify;
 use crate::plan::{Plan, Servers};
@@ -131,7 +131,7 @@ impl Gateway {
         let admin = runtime.block_on(serve_admin(&ground, &ready, tokens.clone()))?;
         let parts = Parts {
             plan: Arc::clone(plan),
-            flow: Arc::new(Flow::new(Arc::clone(&verifier), ground.revocations.clone())),
+            flow: Arc::new(flow(&ground, &verifier)),
             clock: Arc::clone(&ground.clock),
             entropy: Arc::clone(&ground.entropy),
             service,
@@ -232,6 +232,11 @@ pub fn prove(plan: &Plan) -> Result<(), StartError> {
     })?;
     receivers::prove(plan)?;
     Ok(())
+}
+
+fn flow(ground: &Ground, verifier: &Arc<Verifier>) -> Flow {
+    let limits = Limits::new(&ground.plan.limits, &*ground.entropy, Arc::clone(&ground.counting) as _);
+    Flow::new(Arc::clone(verifier), ground.revocations.clone(), limits)
 }
 
 fn verifier(ground: &Ground, embedded: Option<&Embedded>) -> Result<Verifier, SetupError> {

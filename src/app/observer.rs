@@ -1,9 +1,10 @@
-//! Connects what the verifier, the revocations, the receivers and the carriers tell to the table of metrics.
+//! Connects what the verifier, the revocations, the limits, the receivers and the carriers tell to the table of metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::events::{Outcome, Tally};
+use crate::flow::{LimitOutcome, LimitTally};
 use crate::notify;
 use crate::plan::MessageKind;
 use crate::store::cuts::Reach;
@@ -41,6 +42,12 @@ impl Witness for Counting {
 impl Tally for Counting {
     fn pushed(&self, receiver: &str, outcome: Outcome) {
         self.0.pushed(receiver, outcome.word());
+    }
+}
+
+impl LimitTally for Counting {
+    fn limited(&self, limit: &str, outcome: LimitOutcome) {
+        self.0.limited(limit, outcome.word());
     }
 }
 

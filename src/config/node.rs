@@ -28,7 +28,7 @@ impl From<Range<usize>> for Place {
 }
 
 /// A value and its place. What was not written stands where it could have been: at the header of its table.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct At<T> {
     /// The value.
     pub(crate) value: T,

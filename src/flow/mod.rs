@@ -1,10 +1,11 @@
 //! The request's whole way, from top to bottom: [`Flow::admit`] → forward or answer → [`Flow::settle`]. START HERE.
 //!
-//! `passage` has what follows a forwarded request: whom it may have logged out.
+//! `limits` has the spending of quotas; `passage` what follows a forwarded request: whom it may have logged out.
 //! Imports `model`, `rules`, `plan`, `reply`, `store` and `verify`. Knows no HTTP library: the rim (`gateway`) brings a
 //! [`RequestHead`] and carries out what is decided. The order of the steps is the order of this file; that nothing is
 //! forwarded unasked is a type: only an access rule makes a [`Permit`], and [`Forward`] cannot be had without one.
 
+mod limits;
 mod passage;
 
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::store::cuts::Fingerprint;
 use crate::store::revocations::Revocations;
 use crate::verify::{Recall, Verifier};
 
+use limits::Payer;
+pub use limits::{LimitOutcome, LimitTally, Limits, Standing};
 use passage::Passenger;
 pub use passage::{Asking, Inspection};
 
@@ -29,6 +32,7 @@ pub use passage::{Asking, Inspection};
 pub struct Flow {
     verifier: Arc<Verifier>,
     revocations: Revocations,
+    limits: Limits,
 }
 
 /// What is to be done with a request that is not refused.
@@ -76,20 +80,27 @@ pub enum Outcome {
 impl Flow {
     /// A flow over these.
     #[must_use]
-    pub fn new(verifier: Arc<Verifier>, revocations: Revocations) -> Self {
-        Self { verifier, revocations }
+    pub fn new(verifier: Arc<Verifier>, revocations: Revocations, limits: Limits) -> Self {
+        Self { verifier, revocations, limits }
     }
 
-    /// Decides about a request. With a token that is remembered this completes without suspending.
+    /// Decides about a request. With a token that is remembered this completes without suspending. How the request stands with
+    /// the limits of its route is told in `standing`, whatever is decided.
     ///
     /// # Errors
     /// A [`Refusal`] with whatever the steps below deny; each line names what it may say.
-    pub async fn admit(&self, plan: &Plan, head: &RequestHead<'_>, now: Now) -> Result<Admission, Refusal> {
+    pub async fn admit(
+        &self,
+        plan: &Plan,
+        head: &RequestHead<'_>,
+        now: Now,
+        standing: &mut Standing,
+    ) -> Result<Admission, Refusal> {
         let route = match find(plan, head)? {
             Sought::Request(route) => route, //                           Where does it want to go?    404, 405
             Sought::Options(route) => return Ok(Admission::Answer(route, Reply::preflight())),
         };
-        match self.decide(&route, head, now).await {
+        match self.decide(&route, head, now, standing).await {
             Ok(decided) => Ok(self.admitted(route, decided)),
             Err(denial) => Err(Refusal { route: Some(route), denial }),
         }
@@ -110,7 +121,15 @@ impl Flow {
         }
     }
 
-    async fn decide<'a>(&self, route: &Route, head: &RequestHead<'a>, now: Now) -> Result<Decided<'a>, Denial> {
+    async fn decide<'a>(
+        &self,
+        route: &Route,
+        head: &RequestHead<'a>,
+        now: Now,
+        standing: &mut Standing,
+    ) -> Result<Decided<'a>, Denial> {
+        let payer = Payer { route, head, principal: None };
+        self.limits.spend(&route.limits.of_source, payer, now.tick, standing)?; // Spend the source's quota. 429
         let credential = match route.access.requirements() {
             Some(_) => bearer::presented(head)?, //                       What does it present?        400, 401
             None => None,
@@ -120,6 +139,8 @@ impl Flow {
             None => None,
         };
         let permit = route.access.permit(caller, now.wall)?; //           May they, strongly enough?   401, 403
+        let payer = Payer { principal: permit.principal().map(|principal| &**principal), ..payer };
+        self.limits.spend(&route.limits.of_caller, payer, now.tick, standing)?; // Spend the caller's quota. 429
         if let Some(principal) = permit.principal().filter(|_| route.activity) {
             principal.note_use(now.tick); //                              Sessions live by being used.
         }

@@ -11,8 +11,10 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::Session;
 
+use crate::flow::Standing;
 use crate::gateway::adornment::Beside;
 use crate::gateway::connection::Connection;
+use crate::plan::RouteLimits;
 use crate::reply::Reply;
 use crate::rules::envelope::{Envelope, Field, Fields};
 
@@ -66,6 +68,8 @@ pub(super) struct Dress<'d> {
     pub(super) origin: Option<&'d HeaderValue>,
     /// Whether it answers a preflight.
     pub(super) preflight: bool,
+    /// How the request stands with the limits of its route, if it has one.
+    pub(super) quotas: Option<(&'d Standing, &'d RouteLimits)>,
     /// The request's id.
     pub(super) request_id: &'d HeaderValue,
     /// Whether clients of its route know that as `request-ref`.
@@ -91,6 +95,9 @@ impl Dress<'_> {
             self.envelope.dress_preflight(self.origin, fields);
         } else {
             self.envelope.dress(self.origin, fields);
+        }
+        if let Some((standing, limits)) = self.quotas {
+            standing.tell(limits, self.envelope.style, fields);
         }
         let (name, wire) = REQUEST_ID;
         fields.set(&Field { name, wire, value: self.request_id.clone() });

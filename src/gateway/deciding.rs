@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pingora::proxy::Session;
 
-use crate::flow::{Admission, Asking, Forward, Inspection, Refusal};
+use crate::flow::{Admission, Asking, Forward, Inspection, Refusal, Standing};
 use crate::gateway::forward::Arrival;
 use crate::gateway::inspect;
 use crate::gateway::proxy::Gateway;
@@ -27,8 +27,8 @@ pub(super) enum Step {
 
 impl Gateway {
     /// Decides about the request in `session`.
-    pub(super) async fn decide(&self, session: &mut Session, now: Now) -> Result<Step, Refusal> {
-        let (admission, source, respelt) = self.consider(session, reading::arrival(session), now).await?;
+    pub(super) async fn decide(&self, session: &mut Session, now: Now, standing: &mut Standing) -> Result<Step, Refusal> {
+        let (admission, source, respelt) = self.consider(session, reading::arrival(session), now, standing).await?;
         let forward = match admission {
             Admission::Answer(route, reply) => return Ok(Step::Preflight(route, reply)),
             Admission::Forward(forward) => forward,
@@ -47,6 +47,7 @@ impl Gateway {
         session: &Session,
         arrival: Arrival,
         now: Now,
+        standing: &mut Standing,
     ) -> Result<(Admission, Source, Option<String>), Refusal> {
         let request = session.req_header();
         let unreadable = |denial| Refusal { route: None, denial };
@@ -61,7 +62,7 @@ impl Gateway {
         let source = Source::new(self.plan.trusted_proxies.client(arrival.peer, &request.headers));
         let (method, headers) = (&request.method, &request.headers);
         let head = RequestHead { method, path: &path, query, host: &host, headers, source };
-        let admission = self.flow.admit(&self.plan, &head, now).await?;
+        let admission = self.flow.admit(&self.plan, &head, now, standing).await?;
         let respelt = matches!(path, Cow::Owned(_)).then(|| match query {
             Some(query) => format!("{path}?{query}"),
             None => path.into_owned(),

@@ -15,7 +15,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
-use crate::flow::{Flow, Forward, Outcome, Refusal};
+use crate::flow::{Flow, Forward, Outcome, Refusal, Standing};
 use crate::gateway::answer::{self, Dress, connection};
 use crate::gateway::deciding::Step;
 use crate::gateway::faults;
@@ -26,7 +26,7 @@ use crate::gateway::reading;
 use crate::gateway::relay;
 use crate::gateway::request_ids::{RequestIds, RequestNames};
 use crate::model::{Clock, Denial, Source, Tick};
-use crate::plan::{Plan, Route, Target};
+use crate::plan::{Plan, Route, RouteLimits, Target};
 use crate::reply::Reply;
 use crate::rules::cors;
 use crate::rules::envelope::Envelope;
@@ -60,6 +60,8 @@ pub(super) struct Serving {
     names: RequestNames,
     route: Option<Arc<Route>>,
     forward: Option<Forward>,
+    /// How it stands with the limits of its route.
+    standing: Standing,
     /// The target in normal form, where that is not how the client spelt it.
     target: Option<String>,
     received: u64,
@@ -69,6 +71,11 @@ pub(super) struct Serving {
 }
 
 impl Serving {
+    /// How it stands with the limits of its route, and what these are.
+    fn quotas(&self) -> Option<(&Standing, &RouteLimits)> {
+        self.route.as_ref().map(|route| (&self.standing, &route.limits))
+    }
+
     /// Whether its answer names it as `request-ref` too.
     fn has_request_ref(&self) -> bool {
         self.route.as_ref().is_some_and(|route| route.request_ref)
@@ -82,7 +89,8 @@ impl Gateway {
         let envelope = self.envelope(ctx);
         keep_alive_only_if_drained_cheaply(session);
         let (request_id, request_ref) = (&ctx.names.id, ctx.has_request_ref());
-        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, request_id, request_ref };
+        let quotas = ctx.quotas();
+        let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, quotas, request_id, request_ref };
         answer::send(session, reply, &dress).await
     }
 
@@ -93,7 +101,7 @@ impl Gateway {
         self.metrics.denied(ctx.route.as_ref().map(|route| route.index), &denial);
         let id = ctx.names.id.to_str().unwrap_or_default();
         let route = ctx.route.as_ref().map_or("none", |route| &*route.name);
-        tracing::info!(route, request_id = id, reason = denial.reason(), "refused");
+        tracing::info!(route, request_id = id, reason = denial.reason(), limit = ctx.standing.refused_by(), "refused");
         let reply = Reply::refusal(&denial, self.envelope(ctx).style, id);
         self.answer(session, ctx, reply, false).await
     }
@@ -159,7 +167,7 @@ impl ProxyHttp for Gateway {
         ctx.began = now.tick;
         ctx.names = self.ids.name(&session.req_header().headers);
         reading::ignore_other_protocols(session);
-        match self.decide(session, now).await {
+        match self.decide(session, now, &mut ctx.standing).await {
             Ok(Step::Forward(forward, target)) => {
                 let in_process = !matches!(forward.route.target, Target::Upstream(_));
                 (ctx.route, ctx.target) = (Some(Arc::clone(&forward.route)), target);
@@ -264,7 +272,7 @@ impl ProxyHttp for Gateway {
         let origin = cors::origin(&session.req_header().headers);
         let envelope = ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope);
         let (request_id, request_ref) = (&ctx.names.id, ctx.has_request_ref());
-        let dress = Dress { envelope, origin, preflight: false, request_id, request_ref };
+        let dress = Dress { envelope, origin, preflight: false, quotas: ctx.quotas(), request_id, request_ref };
         dress.put_on(session, response);
         relay::fit(session, response);
         Ok(())

@@ -5,6 +5,7 @@
 
 pub mod compile;
 mod issuer;
+mod limit;
 mod notifier;
 mod passage;
 mod receiver;
@@ -26,6 +27,7 @@ use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
+pub use limit::{Limit, LimitKey, RouteLimits};
 pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;
 pub use receiver::{PushProtocol, Receiver, ReceiverId};
@@ -61,6 +63,8 @@ pub struct Plan {
     pub receivers: Box<[Receiver]>,
     /// The upstreams; a route's target holds one of these.
     pub upstreams: Box<[Arc<Upstream>]>,
+    /// The rate limits; `Limit::index` is an index into this.
+    pub limits: Box<[Arc<Limit>]>,
     /// The embedded token service, if it runs.
     pub token_service: Option<TokenService>,
     /// Bounds on remembering tokens.
@@ -174,6 +178,8 @@ pub struct Route {
     pub request_ref: bool,
     /// What its requests do at the token service behind it, if that is where they go.
     pub passage: Option<Passage>,
+    /// Its rate limits.
+    pub limits: RouteLimits,
 }
 
 impl Route {

@@ -10,6 +10,7 @@ pub mod chunked;
 pub mod cors;
 pub mod envelope;
 pub mod forwarded;
+pub mod gcra;
 pub mod head;
 pub mod host;
 pub mod identity;

@@ -1,9 +1,10 @@
-//! What outlives a request and is asked on the way: revocation cuts and the file that keeps them (and, with the guards, counters
-//! and locks).
+//! What outlives a request and is asked on the way: revocation cuts, the file that keeps them, and the counters
+//! of rate limits.
 //!
 //! Imports `model` and `rules`. Accounts, sessions and grants are not here but in `tokens::store`: they are the token
 //! service's own, and a gateway in front of a remote one has none.
 
+pub mod counters;
 pub mod cuts;
 pub mod journal;
 pub mod revocations;

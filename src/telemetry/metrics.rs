@@ -41,6 +41,7 @@ pub struct Metrics {
     cuts_published: IntCounterVec,
     store_failures: IntCounterVec,
     events: IntCounterVec,
+    limits: IntCounterVec,
 }
 
 #[derive(Debug)]
@@ -112,6 +113,7 @@ impl Metrics {
             )?,
             store_failures: counter(&registry, "store_failures_total", "What could not be written down.", &["what"])?,
             events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
+            limits: counter(&registry, "limit_total", "What rate limits did, by limit and outcome.", &["limit", "outcome"])?,
             registry,
         })
     }
@@ -155,6 +157,11 @@ impl Metrics {
     /// Counts a push to a receiver; `outcome` is of a closed list of words.
     pub fn pushed(&self, receiver: &str, outcome: &'static str) {
         self.events.with_label_values(&[receiver, outcome]).inc();
+    }
+
+    /// Counts what a rate limit did; `outcome` is of a closed list of words.
+    pub fn limited(&self, limit: &str, outcome: &'static str) {
+        self.limits.with_label_values(&[limit, outcome]).inc();
     }
 
     /// Counts an upstream's answer.

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsConnector;
 
-use crate::support::{Answer, Gateway, PATIENCE, THE_TWELVE, TokenService, Upstream, issuer, upstream};
+use crate::support::{Answer, Gateway, PATIENCE, THE_TWELVE, TokenService, Upstream, all_at_once, issuer, upstream};
 
 const NAME: &str = "gateway.test";
 const TOKEN: &str = "token-of-ada";
@@ -168,6 +168,28 @@ fn a_request_in_frames_is_judged_like_one_in_lines() {
     let preflight = connection.ask(request(Method::OPTIONS, "/admin/x", &preflight), b"", None).unwrap();
     assert_answer(&preflight, 204, "preflight");
     assert_eq!(scene.app.count(), before);
+}
+
+#[test]
+fn streams_of_one_connection_share_the_quota_of_their_source() {
+    let limit = "[defaults]\nlimits = [\"per-source\"]\n[limit.per-source]\nrate = \"4/1h\"\nkey = \"source\"\n";
+    let scene = Scene::set(limit);
+    let connection = scene.connect();
+    let answers = all_at_once(12, |stream, start| {
+        start.wait();
+        connection.get(&format!("/public/{stream}"), &[])
+    });
+    let passed = answers.iter().filter(|answer| answer.status() == StatusCode::OK).count();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS).collect();
+    assert_eq!((passed, refused.len()), (4, 8));
+    assert_eq!(scene.app.count(), 4);
+    for answer in &answers {
+        let told: Vec<_> = answer.headers().get_all("ratelimit-policy").iter().collect();
+        assert_eq!(told, ["\"per-source\";q=4;w=3600"]);
+        assert_eq!(answer.headers().get_all("ratelimit").iter().count(), 1, "{answer:?}");
+    }
+    assert_answer(&connection.get("/admin/x", &[]), 429, "another route, the same limit");
+    assert_eq!(refused[0].headers().get_all("retry-after").iter().count(), 1);
 }
 
 #[test]

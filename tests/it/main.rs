@@ -16,6 +16,7 @@ mod http2;
 mod interop;
 mod issuers;
 mod lifecycle;
+mod limits;
 mod mutations;
 mod notifications;
 mod outage;

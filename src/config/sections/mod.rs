@@ -5,6 +5,7 @@
 mod back_office_api;
 mod gateway;
 mod issuer;
+mod limit;
 mod notifier;
 mod receiver;
 mod role;
@@ -20,13 +21,14 @@ pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference, SigningSource};
+pub(crate) use limit::{Limit, LimitKey};
 pub use notifier::{MessageKind, SmtpTls};
 pub(crate) use notifier::{Notifier, Smtp, SmtpLogin, Webhook};
 pub(crate) use receiver::{Receiver, ReceiverKind};
 pub(crate) use role::Passage;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use session_api::{AuthTokenUse, PasswordPolicy, SessionApi};
-pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, Outage, Settings};
+pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, LimitChoice, Outage, Settings};
 pub(crate) use store::{StateFile, Store};
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;
@@ -50,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) cache: Cache,
     pub(crate) store: Store,
     pub(crate) defaults: Settings,
+    pub(crate) limits: Vec<Named<At<Limit>>>,
     pub(crate) cors: Vec<Named<At<Cors>>>,
     pub(crate) issuers: Vec<Named<At<Issuer>>>,
     pub(crate) receivers: Vec<Named<At<Receiver>>>,
@@ -76,6 +79,7 @@ impl Config {
             trusted_proxies: t.section("network", trusted_proxies, "Who stands in front of the gateway."),
             cache: t.section("cache", Cache::read, "Bounds on remembering tokens."),
             store: t.section("store", Store::read, "What is remembered beyond a restart."),
+            limits: named(t, "limit", Keys(Limit::read), "Rate limits that routes name."),
             cors: named(t, "cors", Keys(Cors::read), "Cross-origin rules that routes share."),
             issuers: named(t, "issuer", Keys(Issuer::read), "Who vouches for tokens."),
             receivers: named(t, "receiver", Keys(Receiver::read), "Where others push revocations."),

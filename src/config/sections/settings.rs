@@ -22,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) on_outage: At<Outage>,
     pub(crate) identity: Identity,
     pub(crate) forward_authorization: At<bool>,
+    pub(crate) limits: At<LimitChoice>,
 }
 
 /// Which set of security headers.
@@ -29,6 +30,13 @@ pub(crate) struct Settings {
 pub(crate) enum Headers {
     Seed,
     Modern,
+}
+
+/// Which rate limits there are.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum LimitChoice {
+    Without,
+    Named(Vec<At<String>>),
 }
 
 /// What is done when the token service cannot be asked.
@@ -87,8 +95,19 @@ impl Settings {
                 false,
                 "Whether the Authorization field goes upstream.",
             ),
+            limits: limits(t, beneath.map(|b| &b.limits)),
         }
     }
+}
+
+fn limits(t: &mut Table<'_>, beneath: Option<&At<LimitChoice>>) -> At<LimitChoice> {
+    let choice = Either {
+        text: Word(&[("none", LimitChoice::Without)]),
+        other: Mapped { notation: Filled(Placed(NAME)), into: LimitChoice::Named },
+        example: "a list: [\"per-source\"]",
+    };
+    let meaning = "Its rate limits: \"none\", or a list of names of [limit.NAME], all of which must have room.";
+    t.inherited("limits", choice, beneath, LimitChoice::Without, meaning)
 }
 
 fn cors(t: &mut Table<'_>, beneath: Option<&At<CorsChoice>>) -> At<CorsChoice> {

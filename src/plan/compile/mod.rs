@@ -8,6 +8,7 @@ mod directory;
 mod dress;
 mod issuers;
 mod lag;
+mod limits;
 mod mounts;
 mod notifier;
 mod passages;
@@ -23,9 +24,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{self, Config, Report};
+use crate::model::IssuerId;
 use crate::plan::compile::directory::Directory;
 use crate::plan::compile::dress::Wardrobe;
-use crate::plan::{Plan, Upstream};
+use crate::plan::{Limit, Plan, Upstream};
 use crate::rules::forwarded::TrustedProxies;
 
 /// Where secrets come from.
@@ -77,6 +79,14 @@ struct Workshop<'a> {
     report: &'a mut Report,
 }
 
+/// What routes refer to by name.
+struct Catalogue<'a> {
+    issuers: &'a Directory<IssuerId>,
+    upstreams: &'a Directory<Arc<Upstream>>,
+    limits: &'a Directory<Arc<Limit>>,
+    wardrobe: &'a Wardrobe,
+}
+
 fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, report: &mut Report) -> Option<Plan> {
     let mut shop = Workshop { config, secrets, machine, report };
     let listeners = shop.listeners();
@@ -85,13 +95,16 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
     let issuer_names = shop.issuer_names();
     let receivers = shop.receivers(&issuer_names);
     let upstreams: Directory<Arc<Upstream>> = shop.upstreams();
+    let limits = shop.limits();
     let wardrobe = Wardrobe::new(config);
     // Whatever is wrong with it is in the report, so `None` is a plan without one, or no plan at all.
     let token_service = config.token_service.as_ref().and_then(|service| shop.token_service(service));
     let dress = wardrobe.dress(config.defaults.style.value, &config.defaults, shop.report);
-    let routes = shop.routes(&issuer_names, &upstreams, &wardrobe);
+    let catalogue = Catalogue { issuers: &issuer_names, upstreams: &upstreams, limits: &limits, wardrobe: &wardrobe };
+    let routes = shop.routes(&catalogue);
     issuer_names.report_unused(shop.report);
     upstreams.report_unused(shop.report);
+    limits.report_unused(shop.report);
     wardrobe.report_unused(shop.report);
     let (routes, table) = routes?;
     Some(Plan {
@@ -107,6 +120,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
         issuers: issuers?,
         receivers: receivers?,
         upstreams: upstreams.into_things()?,
+        limits: limits.into_things()?,
         token_service,
         cache: shop.cache(),
         store: shop.store(),

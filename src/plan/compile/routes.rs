@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{self, At, Finding, Outage, Place, Report, Settings};
-use crate::model::IssuerId;
-use crate::plan::compile::directory::Directory;
-use crate::plan::compile::dress::{Dress, Wardrobe};
-use crate::plan::compile::{Workshop, lag};
-use crate::plan::{Freshness, OnOutage, Route, Target, Upstream};
+use crate::plan::compile::dress::Dress;
+use crate::plan::compile::{Catalogue, Workshop, lag};
+use crate::plan::{Freshness, OnOutage, Route, RouteLimits, Target};
 use crate::rules::access::Access;
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey, RouteTable};
 
@@ -37,18 +35,18 @@ pub(super) struct Particulars {
 }
 
 impl Workshop<'_> {
-    pub(super) fn routes(
-        &mut self,
-        issuers: &Directory<IssuerId>,
-        upstreams: &Directory<Arc<Upstream>>,
-        wardrobe: &Wardrobe,
-    ) -> Option<(Box<[Arc<Route>]>, RouteTable)> {
+    pub(super) fn routes(&mut self, catalogue: &Catalogue<'_>) -> Option<(Box<[Arc<Route>]>, RouteTable)> {
         let config = self.config;
-        let written: Vec<_> = config.routes.iter().map(|route| self.route(route, issuers, upstreams, wardrobe)).collect();
+        let written: Vec<_> = config.routes.iter().map(|route| self.route(route, catalogue)).collect();
         let whole = written.iter().all(Option::is_some);
         let mut drafts: Vec<Draft> = written.into_iter().flatten().collect();
-        drafts.extend(self.mounted_routes(wardrobe));
-        drafts.extend(self.receiver_routes(wardrobe));
+        let mut inside: Vec<Draft> = self.mounted_routes(catalogue.wardrobe);
+        inside.extend(self.receiver_routes(catalogue.wardrobe));
+        let limits = self.route_limits(&config.defaults.limits, catalogue.limits);
+        for draft in &mut inside {
+            draft.route.limits = limits.clone();
+        }
+        drafts.extend(inside);
         report_same_names(&drafts, self.report);
         let keys: Vec<RouteKey> = drafts.iter().map(|draft| draft.key.clone()).collect();
         let table = RouteTable::build(&keys).map_err(|ties| {
@@ -61,14 +59,10 @@ impl Workshop<'_> {
         table.ok().filter(|_| whole).map(|table| (routes, table))
     }
 
-    fn route(
-        &mut self,
-        route: &At<config::Route>,
-        issuers: &Directory<IssuerId>,
-        upstreams: &Directory<Arc<Upstream>>,
-        wardrobe: &Wardrobe,
-    ) -> Option<Draft> {
+    fn route(&mut self, route: &At<config::Route>, catalogue: &Catalogue<'_>) -> Option<Draft> {
+        let Catalogue { issuers, upstreams, limits, wardrobe } = catalogue;
         let settings = &route.value.settings;
+        let limits = self.route_limits(&settings.limits, limits);
         let key = self.key(&route.value);
         let upstream = route.value.upstream.as_ref().and_then(|name| upstreams.find(name, self.report).cloned());
         if route.value.upstream.is_none() {
@@ -94,6 +88,7 @@ impl Workshop<'_> {
         let mut draft = draft(name, place, key?, particulars, settings);
         draft.route.passage = passage;
         draft.route.activity = route.value.activity.value;
+        draft.route.limits = limits;
         Some(draft)
     }
 
@@ -127,6 +122,7 @@ pub(super) fn draft(name: At<String>, place: Place, key: RouteKey, particulars: 
         identity: particulars.dress.identity,
         request_ref: false,
         passage: None,
+        limits: RouteLimits::default(),
     };
     Draft { name, place, key, route }
 }

@@ -1,0 +1,92 @@
+//! Rate limits: what they hold, and which routes have them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{self, At, Finding, LimitChoice, Named};
+use crate::plan::compile::Workshop;
+use crate::plan::compile::directory::Directory;
+use crate::plan::{Limit, LimitKey, RouteLimits};
+use crate::rules::gcra::Quota;
+
+impl Workshop<'_> {
+    /// All limits of the file.
+    pub(super) fn limits(&mut self) -> Directory<Arc<Limit>> {
+        let mut directory = Directory::new("limit", "rate limit");
+        for (index, limit) in self.config.limits.iter().enumerate() {
+            let compiled = self.limit(index, limit);
+            directory.list(&limit.name, compiled.map(Arc::new));
+        }
+        directory
+    }
+
+    fn limit(&mut self, index: usize, limit: &Named<At<config::Limit>>) -> Option<Limit> {
+        let written = &limit.value.value;
+        let quota = self.quota(written);
+        let parts = &written.key.as_ref()?.value;
+        for (at, part) in parts.iter().enumerate() {
+            if let Some(first) = parts.iter().take(at).find(|first| first.value == part.value) {
+                let finding = Finding::error(part.place, "this part of the key is there twice");
+                self.report.add(finding.context(first.place, "the other one"));
+            }
+        }
+        Some(Limit {
+            name: limit.name.value.as_str().into(),
+            index,
+            quota: quota?,
+            key: parts.iter().map(|part| key_part(&part.value)).collect(),
+            keys: usize::try_from(written.keys.value).unwrap_or(usize::MAX),
+            told: written.headers.value,
+            dry_run: written.dry_run.value,
+        })
+    }
+
+    fn quota(&mut self, limit: &config::Limit) -> Option<Quota> {
+        let rate = limit.rate.as_ref()?;
+        let burst = limit.burst.as_ref().map_or(rate.value.units, |burst| burst.value);
+        if limit.cost.value > burst {
+            let finding = Finding::error(limit.cost.place, format!("no request could ever pay this: {burst} is all there is"));
+            self.report.add(finding.help("raise `burst`, or lower `cost`"));
+        }
+        let quota = Quota::new(rate.value.units, rate.value.per, burst, limit.cost.value);
+        if quota.window() > Quota::LONGEST {
+            let finding = Finding::error(rate.place, "this takes longer than 31 days to come back");
+            self.report.add(finding.help("raise `rate`, or lower `burst`"));
+        }
+        if rate.value.per < Quota::SHORTEST_INTERVAL.saturating_mul(rate.value.units) {
+            let most = Duration::from_secs(1).as_micros() / Quota::SHORTEST_INTERVAL.as_micros();
+            self.report.add(Finding::error(rate.place, format!("a rate is at most {most} in a second")));
+        }
+        Some(quota)
+    }
+
+    /// The limits of routes with these settings. What is wrong with them is in the report.
+    pub(super) fn route_limits(&mut self, choice: &At<LimitChoice>, limits: &Directory<Arc<Limit>>) -> RouteLimits {
+        let names = match &choice.value {
+            LimitChoice::Without => return RouteLimits::default(),
+            LimitChoice::Named(names) => names,
+        };
+        for (at, name) in names.iter().enumerate() {
+            if let Some(first) = names.iter().take(at).find(|first| first.value == name.value) {
+                let finding = Finding::error(name.place, format!("`{}` would be spent twice", name.value));
+                self.report.add(finding.context(first.place, "the other one"));
+            }
+        }
+        if names.len() > RouteLimits::MOST {
+            self.report.add(Finding::error(choice.place, format!("a route has at most {} limits", RouteLimits::MOST)));
+        }
+        let found: Vec<Arc<Limit>> = names.iter().filter_map(|name| limits.find(name, self.report).cloned()).collect();
+        RouteLimits::new(&found)
+    }
+}
+
+fn key_part(part: &config::LimitKey) -> LimitKey {
+    match part {
+        config::LimitKey::Source => LimitKey::Source,
+        config::LimitKey::Subject => LimitKey::Subject,
+        config::LimitKey::Client => LimitKey::Client,
+        config::LimitKey::Session => LimitKey::Session,
+        config::LimitKey::Route => LimitKey::Route,
+        config::LimitKey::Header(name) => LimitKey::Header(name.clone()),
+    }
+}
