@@ -11,7 +11,8 @@ use crate::tokens::store::sqlite::rows::{At, Hash};
 use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Confirmation, IfOpen, Opening, SignInStep};
 
 /// Challenges for destinations that are nobody's which are kept at once. They exist so that asking for a code tells
-/// nothing; beyond this many, a flood is under way, and the database matters more than its author's doubts.
+/// nothing. Beyond this many a flood is under way, and each that comes pushes out the oldest: not to keep the new one would
+/// tell whoever asks twice for the same number that it is nobody's.
 const NOBODYS: i64 = 50_000;
 
 pub(super) fn open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Opening> {
@@ -22,12 +23,7 @@ pub(super) fn open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Open
         return Ok(refused);
     }
     if new.account.is_none() {
-        let nobodys: i64 = db
-            .prepare_cached("SELECT count(*) FROM challenge WHERE account_id IS NULL AND keep_until > 0")?
-            .query_row([], |row| row.get(0))?;
-        if nobodys >= NOBODYS {
-            return Ok(Opening::Opened);
-        }
+        make_room(db)?;
     }
     let (token, channel) = (new.asked.map(|(token, _)| Hash(token)), new.asked.map(|(_, channel)| channel));
     if new.if_open != IfOpen::Join {
@@ -52,6 +48,20 @@ pub(super) fn open(db: &Connection, new: &ChallengeRow) -> rusqlite::Result<Open
         ":keep_until": At(new.expires.max(new.now.after(new.budget_window.max(new.remembered_for)))),
     })?;
     Ok(Opening::Opened)
+}
+
+fn make_room(db: &Connection) -> rusqlite::Result<()> {
+    let nobodys: i64 = db
+        .prepare_cached("SELECT count(*) FROM challenge WHERE account_id IS NULL AND keep_until > 0")?
+        .query_row([], |row| row.get(0))?;
+    if nobodys >= NOBODYS {
+        db.prepare_cached(
+            "DELETE FROM challenge WHERE id =
+                 (SELECT id FROM challenge WHERE account_id IS NULL AND keep_until > 0 ORDER BY keep_until LIMIT 1)",
+        )?
+        .execute([])?;
+    }
+    Ok(())
 }
 
 fn was_opened(db: &Connection, id: ChallengeId) -> rusqlite::Result<bool> {
@@ -191,4 +201,49 @@ pub(super) fn sign_in(db: &Connection, step: &SignInStep) -> rusqlite::Result<bo
     db.prepare_cached("UPDATE account SET last_authentication = ?2, modified = ?2 WHERE id = ?1")?
         .execute((account, At(step.now)))?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::store::sqlite::schema;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_773_135_165);
+
+    fn of_nobody(id: u8) -> ChallengeRow {
+        ChallengeRow {
+            id: ChallengeId([id; 16]),
+            kind: ChallengeKind::Phone,
+            destination: Mac([7; 32]),
+            account: None,
+            asked: None,
+            code: Mac([0; 32]),
+            max_tries: 5,
+            now: NOW,
+            expires: NOW.after(Duration::from_mins(10)),
+            resend_interval: Duration::from_secs(15),
+            budget: 10,
+            budget_window: Duration::from_mins(10),
+            if_open: IfOpen::Replace,
+            remembered_for: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_flood_of_numbers_takes_bounded_room_and_does_not_tell_which_of_them_are_nobodys() {
+        let mut db = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut db, NOW).unwrap();
+        db.execute(
+            "WITH RECURSIVE flood (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM flood WHERE n < ?1)
+             INSERT INTO challenge (id, kind, destination_mac, code_mac, tries, max_tries, created, expires, keep_until)
+             SELECT randomblob(16), 'phone', randomblob(32), randomblob(32), 0, 5, ?2 - n, ?2 + 600000 - n, ?2 + 600000 - n
+             FROM flood",
+            (NOBODYS, At(NOW)),
+        )
+        .unwrap();
+        assert_eq!(open(&db, &of_nobody(1)), Ok(Opening::Opened));
+        assert_eq!(open(&db, &of_nobody(2)), Ok(Opening::TooSoon(Duration::from_secs(15))));
+        let kept: i64 = db.query_row("SELECT count(*) FROM challenge", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, NOBODYS);
+    }
 }
