@@ -65,7 +65,9 @@ fn the_schema_accepts_what_is_shipped() {
 
 #[test]
 fn the_schema_refuses_what_can_be_seen_without_knowing_the_rest_of_the_file() {
-    for name in ["empty", "everything-at-once", "secrets-in-the-file", "headers", "tokens", "token-service", "receivers"] {
+    for name in
+        ["empty", "everything-at-once", "secrets-in-the-file", "headers", "tokens", "token-service", "receivers", "limits"]
+    {
         assert!(!accepts_file(&format!("tests/config/{name}.toml")), "{name}");
     }
     let good = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/jwt.toml")).unwrap();
