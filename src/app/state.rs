@@ -61,12 +61,10 @@ pub(super) fn claim(database: &Path) -> Result<File, StartError> {
 /// How long a cut must be remembered: until nothing can be remembered, or be in the air, that was loaded before it; and for
 /// JWTs, which nobody can be asked about again, as long as one may live.
 fn retention(plan: &Plan) -> Duration {
-    /// The longest life of a JWT against which a cut is kept, a day.
-    const LONGEST_JWT: Duration = Duration::from_hours(24);
     let remembered = plan.issuers.iter().map(|issuer| match &issuer.kind {
         IssuerKind::Embedded => LONGEST_LOAD,
         IssuerKind::Introspection(remote) => remote.cache_ttl,
-        IssuerKind::Jwt(_) => LONGEST_JWT,
+        IssuerKind::Jwt(signed) => signed.max_lifetime + signed.leeway,
     });
     let graces = plan.routes.iter().map(|route| match route.freshness.on_outage {
         OnOutage::Deny => Duration::ZERO,

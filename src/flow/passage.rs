@@ -13,7 +13,7 @@ use crate::plan::{Passage, Route};
 use crate::rules::access::Permit;
 use crate::rules::bearer;
 use crate::rules::body::{Body, Unreadable, told_in_pairs};
-use crate::rules::passage::{Effect, Nature, effect, verdict};
+use crate::rules::passage::{Effect, Nature, Verdict, effect, verdict};
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::revocations::Cause;
 use crate::verify::TokenMark;
@@ -150,7 +150,9 @@ impl Flow {
             let Some(effect) = effect(passage.role, passage.ends, verdict, told, self.verifier.nature(*issuer)) else {
                 continue;
             };
-            if let (Effect::Unsettled, Some((_, mark))) = (effect, &passenger.token) {
+            // A step-up that was begun ends at a time that nobody tells; so does what was asked for and not answered.
+            let open = effect == Effect::Unsettled || verdict == Verdict::Unknown;
+            if let (true, Some((_, mark))) = (open, &passenger.token) {
                 self.verifier.unsettle(*issuer, *mark, now.tick.after(passage.pending));
             }
             let signed = self.verifier.nature(*issuer) == Nature::Signed;

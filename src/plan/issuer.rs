@@ -97,6 +97,8 @@ pub struct Jwt {
     pub keys: KeySource,
     /// How far clocks may differ; at most 60 s.
     pub leeway: Duration,
+    /// The longest life of a token, for which its revocation is remembered; a token that lives longer is refused.
+    pub max_lifetime: Duration,
     /// How long a verified token is remembered; never beyond its `exp`.
     pub cache_ttl: Duration,
     /// How long a refused token is remembered; at most 10 s.

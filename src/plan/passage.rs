@@ -22,7 +22,7 @@ pub struct Passage {
     pub ends: Option<Ends>,
     /// The statuses that mean success; `None` for all of 2xx.
     pub success: Option<Box<[u16]>>,
-    /// For how long nothing is remembered of a token after a step-up was started.
+    /// For how long nothing is remembered of a token after a step-up was started, or after a request whose outcome is unknown.
     pub pending: Duration,
 }
 

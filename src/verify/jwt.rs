@@ -20,6 +20,7 @@ pub(crate) struct Signer {
     issuer: Box<str>,
     audience: NonEmpty<Box<str>>,
     leeway: Duration,
+    max_lifetime: Duration,
     reader: FactsReader,
     seal: Seal,
 }
@@ -27,7 +28,14 @@ pub(crate) struct Signer {
 impl Signer {
     pub(crate) fn new(plan: &Jwt, leeway: Duration, reader: FactsReader, keys: KeyRing) -> Self {
         let seal = Seal::over(plan.algorithms.clone(), plan.types.clone(), keys);
-        Self { issuer: plan.issuer.clone(), audience: plan.audience.clone(), leeway, reader, seal }
+        Self {
+            issuer: plan.issuer.clone(),
+            audience: plan.audience.clone(),
+            leeway,
+            max_lifetime: plan.max_lifetime,
+            reader,
+            seal,
+        }
     }
 
     /// Checks everything that costs nothing first; only what could be good has its signature verified.
@@ -56,6 +64,11 @@ impl Signer {
         // A token from the future would be younger than a cut that is made today.
         if facts.issued_at.is_some_and(|issued| issued > latest) {
             return Err(Refused("iat"));
+        }
+        // What outlives the memory of its revocation would be good again. Without `iat` its life began now at the latest.
+        let begin = facts.issued_at.unwrap_or(now.wall);
+        if facts.expires_at.is_none_or(|end| end.since(begin) > self.max_lifetime) {
+            return Err(Refused("lives longer than max_lifetime"));
         }
         Ok(facts)
     }

@@ -147,6 +147,23 @@ fn what_is_refused_there_ends_nothing_here_and_what_is_not_answered_counts_as_do
 }
 
 #[test]
+fn a_logout_that_nobody_waited_for_long_enough_counts_when_it_is_done_at_last() {
+    let service = TokenService::start();
+    let app = Upstream::scripted(|request| match request.target.as_str() {
+        "/out" => Answer::new(500, &[], ""),
+        _ => Answer::ok(""),
+    });
+    let gateway = Gateway::start(&config(&app, &service, &[passage("/out", BEARER, "\"logout\"")]));
+    service.issue("token", &of("ada", "s1"));
+    use_token(&gateway, "token");
+    assert_eq!(gateway.ask(&Request::new("POST", "/out").bearer("token").body("")).status, 500);
+    use_token(&gateway, "token");
+    // The service goes on with what it was asked for, after it has called the token good once more.
+    service.revoke("token");
+    assert_eq!(gateway.get_as("token", "/api/x").status, 401);
+}
+
+#[test]
 fn a_body_that_was_looked_into_reaches_the_upstream_unchanged() {
     let (app, service) = (Upstream::answering(Answer::ok("")), TokenService::start());
     let gateway = Gateway::start(&config(&app, &service, &[revocation()]));

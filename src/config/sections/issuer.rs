@@ -186,6 +186,7 @@ pub(crate) struct Jwt {
     pub(crate) types: At<Vec<String>>,
     pub(crate) keys: SigningSource,
     pub(crate) leeway: At<Duration>,
+    pub(crate) max_lifetime: At<Duration>,
     pub(crate) cache_ttl: At<Duration>,
     pub(crate) negative_ttl: At<Duration>,
 }
@@ -213,6 +214,12 @@ impl Jwt {
             ),
             keys: SigningSource::read(t),
             leeway: leeway(t),
+            max_lifetime: t.or(
+                "max_lifetime",
+                Lasting(minutes(1)..=days(90)),
+                hours(24),
+                "The longest life of a token, from `iat` to `exp`. One that lives longer is refused: its revocation is remembered for as long as this and no longer.",
+            ),
             cache_ttl: t.or(
                 "cache_ttl",
                 Lasting(seconds(0)..=hours(1)),

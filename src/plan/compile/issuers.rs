@@ -105,6 +105,7 @@ fn jwt_issuer(from: &config::Jwt, machine: Machine<'_>, report: &mut Report) -> 
         types: from.types.value.iter().map(|name| name.as_str().into()).collect(),
         keys: keys?,
         leeway: from.leeway.value,
+        max_lifetime: from.max_lifetime.value,
         cache_ttl: from.cache_ttl.value,
         negative_ttl: from.negative_ttl.value,
     })

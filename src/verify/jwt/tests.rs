@@ -34,6 +34,7 @@ fn issuer() -> Jwt {
         // The keys are handed over below.
         keys: KeySource::Files(NonEmpty::one("unused".into())),
         leeway: Duration::from_secs(30),
+        max_lifetime: Duration::from_hours(24),
         cache_ttl: Duration::from_mins(5),
         negative_ttl: Duration::from_secs(5),
     }
@@ -106,6 +107,19 @@ async fn a_good_token_of_every_algorithm_passes_with_its_facts_and_a_changed_one
         assert_eq!(verdict(&signer, &format!("{message}.{signature}")).await, None, "{name}");
         assert_eq!(verdict(&signer, &format!("{message}.")).await, None, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_would_outlive_the_memory_of_its_revocation_is_refused() {
+    let desk = Desk::new();
+    let day = 24 * 3600;
+    assert!(desk.takes(&Desk::header(), &with(claims(), "exp", json!(START + day))).await);
+    assert!(!desk.takes(&Desk::header(), &with(claims(), "exp", json!(START + day + 1))).await);
+    let old = with(with(claims(), "iat", json!(START - day)), "nbf", json!(START - day));
+    assert!(!desk.takes(&Desk::header(), &with(old, "exp", json!(START + 1))).await, "its whole life counts, not the rest");
+    let undated = with(claims(), "iat", json!(null));
+    assert!(desk.takes(&Desk::header(), &with(undated.clone(), "exp", json!(START + day))).await);
+    assert!(!desk.takes(&Desk::header(), &with(undated, "exp", json!(START + day + 1))).await);
 }
 
 #[tokio::test]

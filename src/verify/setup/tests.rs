@@ -56,6 +56,7 @@ fn jwt(keys: KeySource) -> IssuerKind {
         types: Box::new(["at+jwt".into()]),
         keys,
         leeway: Duration::from_secs(30),
+        max_lifetime: Duration::from_hours(24),
         cache_ttl: Duration::from_mins(5),
         negative_ttl: Duration::from_secs(5),
     })
