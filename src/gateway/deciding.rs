@@ -86,7 +86,8 @@ impl Gateway {
             Bytes::new()
         };
         let request = session.req_header();
-        let asking = Asking { headers: &request.headers, source, body: &body };
+        let query = request.uri.query();
+        let asking = Asking { headers: &request.headers, query, source, body: &body };
         self.flow.inspect(inspection, asking, now).await.map_err(refused)
     }
 }

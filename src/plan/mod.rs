@@ -5,6 +5,7 @@
 
 pub mod compile;
 mod issuer;
+mod login_guard;
 mod notifier;
 mod passage;
 mod receiver;
@@ -26,6 +27,7 @@ use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
+pub use login_guard::{LoginGuard, LoginGuardId};
 pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;
 pub use receiver::{PushProtocol, Receiver, ReceiverId};
@@ -59,6 +61,8 @@ pub struct Plan {
     pub issuers: Box<[Issuer]>,
     /// Where others push revocations; a `ReceiverId` is an index into this.
     pub receivers: Box<[Receiver]>,
+    /// The guards on logins; a `LoginGuardId` is an index into this.
+    pub login_guards: Box<[Arc<LoginGuard>]>,
     /// The upstreams; a route's target holds one of these.
     pub upstreams: Box<[Arc<Upstream>]>,
     /// The embedded token service, if it runs.
@@ -172,6 +176,8 @@ pub struct Route {
     pub request_ref: bool,
     /// What its requests do at the token service behind it, if that is where they go.
     pub passage: Option<Passage>,
+    /// What keeps passwords from being guessed here, if it is a login at a token service that is not ours.
+    pub login_guard: Option<Arc<LoginGuard>>,
 }
 
 impl Route {

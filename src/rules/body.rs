@@ -95,6 +95,19 @@ impl Object {
         names.fold(outer, |value, name| value?.as_object()?.get(name))
     }
 
+    /// Whether a member on the way to a pointer's, or that member itself, has a neighbour whose name differs in case only. Some
+    /// readers take either for the other.
+    #[must_use]
+    pub fn has_lookalike(&self, pointer: &Pointer) -> bool {
+        let mut members = Some(&self.0);
+        pointer.names().any(|name| {
+            let Some(here) = members else { return false };
+            let alike = here.keys().filter(|key| key.to_lowercase() == name.to_lowercase()).count();
+            members = here.get(name).and_then(Value::as_object);
+            alike > 1
+        })
+    }
+
     /// Reads a JSON object.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
-//! What outlives a request and is asked on the way: revocation cuts and the file that keeps them (and, with the guards, counters
-//! and locks).
+//! What outlives a request and is asked on the way: revocation cuts and the file that keeps them, and the counters and locks of
+//! login guards.
 //!
 //! Imports `model` and `rules`. Accounts, sessions and grants are not here but in `tokens::store`: they are the token
 //! service's own, and a gateway in front of a remote one has none.
 
 pub mod cuts;
 pub mod journal;
+pub mod login_guard;
 pub mod revocations;
 pub mod sqlite;

@@ -41,6 +41,7 @@ pub struct Metrics {
     cuts_published: IntCounterVec,
     store_failures: IntCounterVec,
     events: IntCounterVec,
+    guard: IntCounterVec,
 }
 
 #[derive(Debug)]
@@ -112,6 +113,7 @@ impl Metrics {
             )?,
             store_failures: counter(&registry, "store_failures_total", "What could not be written down.", &["what"])?,
             events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
+            guard: counter(&registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
             registry,
         })
     }
@@ -155,6 +157,11 @@ impl Metrics {
     /// Counts a push to a receiver; `outcome` is of a closed list of words.
     pub fn pushed(&self, receiver: &str, outcome: &'static str) {
         self.events.with_label_values(&[receiver, outcome]).inc();
+    }
+
+    /// Counts a login at a guarded route; `outcome` is of a closed list of words.
+    pub fn login_guarded(&self, guard: &str, outcome: &'static str) {
+        self.guard.with_label_values(&[guard, outcome]).inc();
     }
 
     /// Counts an upstream's answer.

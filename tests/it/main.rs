@@ -10,6 +10,7 @@ mod support;
 mod admin;
 mod attacks;
 mod gateway;
+mod guards;
 mod headers;
 mod http2;
 mod interop;

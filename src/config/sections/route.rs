@@ -24,6 +24,7 @@ pub(crate) struct Route {
     pub(crate) access: Option<At<AccessRule>>,
     pub(crate) ends: Option<At<Ends>>,
     pub(crate) role: Option<At<Passage>>,
+    pub(crate) login_guard: Option<At<String>>,
     pub(crate) settings: Settings,
 }
 
@@ -79,6 +80,11 @@ impl Route {
                 "role",
                 passage(),
                 "What its requests do at a token service behind it, so that what they end is not remembered here: \"logout\", or { is = \"revoke\", token = { form = \"token\" } }.",
+            ),
+            login_guard: t.optional(
+                "login_guard",
+                NAME,
+                "What keeps passwords from being guessed here: the name of a [login_guard.NAME].",
             ),
             settings: Settings::read(t, Some(defaults)),
         }

@@ -8,6 +8,7 @@ mod directory;
 mod dress;
 mod issuers;
 mod lag;
+mod login_guards;
 mod mounts;
 mod notifier;
 mod passages;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use crate::config::{self, Config, Report};
 use crate::plan::compile::directory::Directory;
 use crate::plan::compile::dress::Wardrobe;
-use crate::plan::{Plan, Upstream};
+use crate::plan::{LoginGuard, Plan, Upstream};
 use crate::rules::forwarded::TrustedProxies;
 
 /// Where secrets come from.
@@ -85,13 +86,15 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
     let issuer_names = shop.issuer_names();
     let receivers = shop.receivers(&issuer_names);
     let upstreams: Directory<Arc<Upstream>> = shop.upstreams();
+    let login_guards: Directory<Arc<LoginGuard>> = shop.login_guards();
     let wardrobe = Wardrobe::new(config);
     // Whatever is wrong with it is in the report, so `None` is a plan without one, or no plan at all.
     let token_service = config.token_service.as_ref().and_then(|service| shop.token_service(service));
     let dress = wardrobe.dress(config.defaults.style.value, &config.defaults, shop.report);
-    let routes = shop.routes(&issuer_names, &upstreams, &wardrobe);
+    let routes = shop.routes(&issuer_names, &upstreams, &login_guards, &wardrobe);
     issuer_names.report_unused(shop.report);
     upstreams.report_unused(shop.report);
+    login_guards.report_unused(shop.report);
     wardrobe.report_unused(shop.report);
     let (routes, table) = routes?;
     Some(Plan {
@@ -106,6 +109,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
         fallback: dress?.envelope,
         issuers: issuers?,
         receivers: receivers?,
+        login_guards: login_guards.into_things()?,
         upstreams: upstreams.into_things()?,
         token_service,
         cache: shop.cache(),

@@ -8,7 +8,7 @@ use crate::model::IssuerId;
 use crate::plan::compile::directory::Directory;
 use crate::plan::compile::dress::{Dress, Wardrobe};
 use crate::plan::compile::{Workshop, lag};
-use crate::plan::{Freshness, OnOutage, Route, Target, Upstream};
+use crate::plan::{Freshness, LoginGuard, OnOutage, Route, Target, Upstream};
 use crate::rules::access::Access;
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey, RouteTable};
 
@@ -41,10 +41,17 @@ impl Workshop<'_> {
         &mut self,
         issuers: &Directory<IssuerId>,
         upstreams: &Directory<Arc<Upstream>>,
+        login_guards: &Directory<Arc<LoginGuard>>,
         wardrobe: &Wardrobe,
     ) -> Option<(Box<[Arc<Route>]>, RouteTable)> {
         let config = self.config;
-        let written: Vec<_> = config.routes.iter().map(|route| self.route(route, issuers, upstreams, wardrobe)).collect();
+        let written = config.routes.iter().map(|route| {
+            let guarded = self.guarded(&route.value, login_guards);
+            let mut draft = self.route(route, issuers, upstreams, wardrobe)?;
+            draft.route.login_guard = guarded.ok()?;
+            Some(draft)
+        });
+        let written: Vec<_> = written.collect();
         let whole = written.iter().all(Option::is_some);
         let mut drafts: Vec<Draft> = written.into_iter().flatten().collect();
         drafts.extend(self.mounted_routes(wardrobe));
@@ -121,6 +128,7 @@ pub(super) fn draft(name: At<String>, place: Place, key: RouteKey, particulars: 
         identity: particulars.dress.identity,
         request_ref: false,
         passage: None,
+        login_guard: None,
     };
     Draft { name, place, key, route }
 }
