@@ -1,8 +1,9 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::table::ACQUAINTED;
 use super::*;
-use crate::model::{Now, Source, Timestamp};
+use crate::model::{Now, Source, Tick, Timestamp};
 use crate::rules::lockout::LockRule;
 use crate::rules::login_budget::FailureWindow;
 
