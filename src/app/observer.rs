@@ -1,4 +1,5 @@
-//! Connects what the verifier, the revocations, the limits, the receivers and the carriers tell to the table of metrics.
+//! Connects what the verifier, the revocations, the limits, the login guards, the receivers and the carriers tell to the table
+//! of metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use crate::flow::{LimitOutcome, LimitTally};
 use crate::notify;
 use crate::plan::MessageKind;
 use crate::store::cuts::Reach;
+use crate::store::login_guard::{GuardWitness, Happening};
 use crate::store::revocations::{Cause, Witness};
 use crate::telemetry::Metrics;
 use crate::verify::observe::{Asked, Found, Observer};
@@ -36,6 +38,12 @@ impl Witness for Counting {
 
     fn not_kept(&self) {
         self.0.store_failed("cut");
+    }
+}
+
+impl GuardWitness for Counting {
+    fn happened(&self, guard: &str, happening: Happening) {
+        self.0.login_guarded(guard, happening.word());
     }
 }
 

@@ -1,11 +1,13 @@
 //! The request's whole way, from top to bottom: [`Flow::admit`] → forward or answer → [`Flow::settle`]. START HERE.
 //!
-//! `limits` has the spending of quotas; `passage` what follows a forwarded request: whom it may have logged out.
+//! `limits` has the spending of quotas; `passage` what follows a forwarded request: whom it may have logged out; `login` what
+//! goes before one that carries a password to a token service that is not ours.
 //! Imports `model`, `rules`, `plan`, `reply`, `store` and `verify`. Knows no HTTP library: the rim (`gateway`) brings a
 //! [`RequestHead`] and carries out what is decided. The order of the steps is the order of this file; that nothing is
 //! forwarded unasked is a type: only an access rule makes a [`Permit`], and [`Forward`] cannot be had without one.
 
 mod limits;
+mod login;
 mod passage;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use crate::rules::access::Permit;
 use crate::rules::bearer;
 use crate::rules::routing::Found;
 use crate::store::cuts::Fingerprint;
+use crate::store::login_guard::{Attempt, LoginGuard};
 use crate::store::revocations::Revocations;
 use crate::verify::{Recall, Verifier};
 
@@ -33,6 +36,8 @@ pub struct Flow {
     verifier: Arc<Verifier>,
     revocations: Revocations,
     limits: Limits,
+    /// In the order of the plan's.
+    login_guards: Box<[Arc<LoginGuard>]>,
 }
 
 /// What is to be done with a request that is not refused.
@@ -57,6 +62,8 @@ pub struct Forward {
     passenger: Option<Passenger>,
     /// The token that its upstream is shown, and whose it is.
     vouched: Option<(IssuerId, Fingerprint)>,
+    /// What it holds of the budgets of its login guard, until it is settled.
+    attempt: Option<Attempt>,
 }
 
 /// A request that is refused, and the route in whose style that is said; `None` if it reached none.
@@ -75,13 +82,21 @@ pub enum Outcome {
     Answered(u16),
     /// No answer: nobody knows what the upstream did.
     Unknown,
+    /// The client left before there was an answer, and nobody knows what the upstream did.
+    Left,
 }
 
 impl Flow {
     /// A flow over these.
     #[must_use]
     pub fn new(verifier: Arc<Verifier>, revocations: Revocations, limits: Limits) -> Self {
-        Self { verifier, revocations, limits }
+        Self { verifier, revocations, limits, login_guards: Box::default() }
+    }
+
+    /// The same with the guards of the plan, in its order.
+    #[must_use]
+    pub fn with_login_guards(self, login_guards: Box<[Arc<LoginGuard>]>) -> Self {
+        Self { login_guards, ..self }
     }
 
     /// Decides about a request. With a token that is remembered this completes without suspending. How the request stands with
@@ -111,14 +126,16 @@ impl Flow {
         let presented = permit.principal().map(|principal| principal.facts()).zip(credential);
         let shown = presented.as_ref().filter(|_| route.forward_authorization);
         let vouched = shown.map(|(facts, credential)| (facts.issuer, Fingerprint::of(credential.token())));
-        match (&route.passage, presented) {
-            (None, _) => Admission::Forward(Forward { route, permit, passenger: None, vouched }),
+        let passenger = match (&route.passage, presented) {
             (Some(passage), Some((facts, credential))) if passage.token == Location::Bearer && passage.subject.is_none() => {
-                let passenger = Some(Passenger::presenting(self, &credential, facts));
-                Admission::Forward(Forward { route, permit, passenger, vouched })
+                Some(Passenger::presenting(self, &credential, facts))
             }
-            (Some(_), _) => Admission::Inspect(Inspection { route, permit, vouched }),
+            (Some(_) | None, _) => None,
+        };
+        if route.login_guard.is_none() && (route.passage.is_none() || passenger.is_some()) {
+            return Admission::Forward(Forward { route, permit, passenger, vouched, attempt: None });
         }
+        Admission::Inspect(Inspection { route, permit, passenger, vouched })
     }
 
     async fn decide<'a>(

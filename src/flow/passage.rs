@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use crate::flow::{Flow, Forward, Outcome};
+use crate::flow::{Flow, Forward, Outcome, login};
 use crate::model::{BadRequest, Credential, Denial, IssuerId, Location, Now, PrincipalFacts, Source};
 use crate::plan::{Passage, Route};
 use crate::rules::access::Permit;
@@ -24,6 +24,8 @@ pub struct Inspection {
     /// Its route.
     pub route: Arc<Route>,
     pub(super) permit: Permit,
+    /// Whom it is about, if that is known from the token that let it in.
+    pub(super) passenger: Option<Passenger>,
     pub(super) vouched: Option<(IssuerId, Fingerprint)>,
 }
 
@@ -31,7 +33,8 @@ impl Inspection {
     /// Whether its body must be read for that.
     #[must_use]
     pub fn wants_body(&self) -> bool {
-        self.route.passage.as_ref().is_some_and(|passage| passage.in_body().is_some())
+        let passage = self.route.passage.as_ref().filter(|_| self.passenger.is_none());
+        passage.is_some_and(|passage| passage.in_body().is_some()) || login::wants_body(&self.route)
     }
 }
 
@@ -80,14 +83,20 @@ impl Flow {
     /// # Errors
     /// `BadRequest(Body)` if it can be read in more than one way (also from its query), `BadRequest(Credential)` if it presents more than one token,
     /// `UnsupportedMediaType`, `BodyTooLarge`; `LimitReached` or `AuthorityUnavailable` if nobody can be asked whose token it
-    /// shows, since what it ended could not be told then.
+    /// shows, since what it ended could not be told then. `Locked`, `LimitReached` or `Overloaded` if its login guard says so;
+    /// `BadRequest(Body)` or `ClaimMissing` if it names no account.
     pub async fn inspect(&self, inspection: Inspection, asking: Asking<'_>, now: Now) -> Result<Forward, Denial> {
-        let Inspection { route, permit, vouched } = inspection;
-        let passenger = match &route.passage {
-            Some(passage) => Some(self.passenger(passage, asking, now).await?),
+        let Inspection { route, permit, passenger, vouched } = inspection;
+        let passenger = match (passenger, &route.passage) {
+            (None, Some(passage)) => Some(self.passenger(passage, asking, now).await?),
+            (passenger, _) => passenger,
+        };
+        // Last, so that no attempt is held while something else is waited for.
+        let attempt = match &route.login_guard {
+            Some(guard) => Some(self.attempt(guard, &permit, asking).await?),
             None => None,
         };
-        Ok(Forward { route, permit, passenger, vouched })
+        Ok(Forward { route, permit, passenger, vouched, attempt })
     }
 
     async fn passenger(&self, passage: &Passage, asking: Asking<'_>, now: Now) -> Result<Passenger, Denial> {
@@ -126,7 +135,10 @@ impl Flow {
     }
 
     /// Closes the books on a forwarded request, before the first byte of its answer goes down: what it may have ended is cut.
-    pub async fn settle(&self, forward: &Forward, outcome: Outcome, now: Now) {
+    pub async fn settle(&self, forward: &mut Forward, outcome: Outcome, now: Now) {
+        if let (Some(attempt), Some(guard)) = (forward.attempt.take(), &forward.route.login_guard) {
+            attempt.settle(login::ending_of(guard, outcome));
+        }
         if let (Some(passage), Some(passenger)) = (&forward.route.passage, &forward.passenger) {
             self.disembark(passage, passenger, outcome, now).await;
         }
@@ -141,7 +153,7 @@ impl Flow {
     async fn disembark(&self, passage: &Passage, passenger: &Passenger, outcome: Outcome, now: Now) {
         let status = match outcome {
             Outcome::Answered(status) => Some(status),
-            Outcome::Unknown => None,
+            Outcome::Unknown | Outcome::Left => None,
         };
         let verdict = verdict(status, passage.success.as_deref());
         let told = passenger.told_by.map_or(Nature::Asked, |issuer| self.verifier.nature(issuer));
@@ -227,7 +239,7 @@ fn told<'a>(location: &Location, headers: &'a HeaderMap, body: Option<&'a Body>)
     if text.as_ref().is_some_and(|text| !fits(text)) { Err(malformed) } else { Ok(text.filter(|text| !text.is_empty())) }
 }
 
-fn unreadable(problem: Unreadable) -> Denial {
+pub(super) fn unreadable(problem: Unreadable) -> Denial {
     match problem {
         Unreadable::MediaType => Denial::UnsupportedMediaType,
         Unreadable::TooLarge => Denial::BodyTooLarge,

@@ -4,6 +4,7 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
+use crate::flow::Outcome;
 use crate::gateway::connection::Connection;
 use crate::model::{BadRequest, Denial, ErrorId, Timestamp};
 
@@ -29,6 +30,14 @@ pub(super) fn denial_of(connection: Option<&Connection>, error: &Error, waiting:
             tracing::error!(error_id = %format!("{:016x}", id.0), %error, "internal error");
             Some(Denial::Internal(id))
         }
+    }
+}
+
+/// What a failure means for what the request did at its upstream.
+pub(super) fn outcome_of(error: &Error) -> Outcome {
+    match error.esource() {
+        ErrorSource::Downstream => Outcome::Left,
+        ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => Outcome::Unknown,
     }
 }
 

@@ -116,7 +116,7 @@ impl Gateway {
 
     /// Closes the books once, before the first byte of the answer goes down.
     async fn settle(&self, ctx: &mut Serving, outcome: Outcome) {
-        if let (false, Some(forward)) = (ctx.settled, &ctx.forward) {
+        if let (false, Some(forward)) = (ctx.settled, &mut ctx.forward) {
             ctx.settled = true;
             self.flow.settle(forward, outcome, self.clock.now()).await;
         }
@@ -333,7 +333,7 @@ impl ProxyHttp for Gateway {
         let took = self.clock.now().tick.since(ctx.began);
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         // Who never got an answer may still have ended something.
-        self.settle(ctx, Outcome::Unknown).await;
+        self.settle(ctx, error.map_or(Outcome::Unknown, faults::outcome_of)).await;
         self.metrics.served(Served { route: ctx.route.as_ref().map(|route| route.index), status, took });
         if let Some(error) = error {
             let route = ctx.route.as_ref().map_or("none", |route| &*route.name);

@@ -6,6 +6,7 @@
 pub mod compile;
 mod issuer;
 mod limit;
+mod login_guard;
 mod notifier;
 mod passage;
 mod receiver;
@@ -28,6 +29,7 @@ use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
 pub use limit::{Limit, LimitKey, RouteLimits};
+pub use login_guard::{LoginGuard, LoginGuardId};
 pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;
 pub use receiver::{PushProtocol, Receiver, ReceiverId};
@@ -61,6 +63,8 @@ pub struct Plan {
     pub issuers: Box<[Issuer]>,
     /// Where others push revocations; a `ReceiverId` is an index into this.
     pub receivers: Box<[Receiver]>,
+    /// The guards on logins; a `LoginGuardId` is an index into this.
+    pub login_guards: Box<[Arc<LoginGuard>]>,
     /// The upstreams; a route's target holds one of these.
     pub upstreams: Box<[Arc<Upstream>]>,
     /// The rate limits; `Limit::index` is an index into this.
@@ -180,6 +184,8 @@ pub struct Route {
     pub passage: Option<Passage>,
     /// Its rate limits.
     pub limits: RouteLimits,
+    /// What keeps passwords from being guessed here, if it is a login at a token service that is not ours.
+    pub login_guard: Option<Arc<LoginGuard>>,
 }
 
 impl Route {

@@ -97,7 +97,8 @@ impl Object {
 
     /// Whether beside, or instead of, a member on the pointer's way there is one whose name differs from its in case only: many
     /// readers take either.
-    fn has_lookalike(&self, pointer: &Pointer) -> bool {
+    #[must_use]
+    pub fn has_lookalike(&self, pointer: &Pointer) -> bool {
         let mut members = Some(&self.0);
         pointer.names().any(|name| {
             let Some(here) = members else { return false };

@@ -3,6 +3,7 @@
 //! Imports `model` only. Deliberately absent: clocks, sockets, locks, async. `now` is an argument.
 
 pub mod access;
+pub mod account_key;
 pub mod bearer;
 pub mod body;
 mod byte_set;
@@ -15,6 +16,7 @@ pub mod head;
 pub mod host;
 pub mod identity;
 pub mod lockout;
+pub mod login_budget;
 pub mod passage;
 pub mod path;
 pub mod relay;

@@ -1,5 +1,5 @@
-//! What outlives a request and is asked on the way: revocation cuts, the file that keeps them, and the counters
-//! of rate limits.
+//! What outlives a request and is asked on the way: revocation cuts and the file that keeps them, the counters of rate limits,
+//! and the counters and locks of login guards.
 //!
 //! Imports `model` and `rules`. Accounts, sessions and grants are not here but in `tokens::store`: they are the token
 //! service's own, and a gateway in front of a remote one has none.
@@ -7,5 +7,6 @@
 pub mod counters;
 pub mod cuts;
 pub mod journal;
+pub mod login_guard;
 pub mod revocations;
 pub mod sqlite;

@@ -42,6 +42,7 @@ pub struct Metrics {
     store_failures: IntCounterVec,
     events: IntCounterVec,
     limits: IntCounterVec,
+    guard: IntCounterVec,
 }
 
 #[derive(Debug)]
@@ -114,6 +115,7 @@ impl Metrics {
             store_failures: counter(&registry, "store_failures_total", "What could not be written down.", &["what"])?,
             events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
             limits: counter(&registry, "limit_total", "What rate limits did, by limit and outcome.", &["limit", "outcome"])?,
+            guard: counter(&registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
             registry,
         })
     }
@@ -162,6 +164,11 @@ impl Metrics {
     /// Counts what a rate limit did; `outcome` is of a closed list of words.
     pub fn limited(&self, limit: &str, outcome: &'static str) {
         self.limits.with_label_values(&[limit, outcome]).inc();
+    }
+
+    /// Counts a login at a guarded route; `outcome` is of a closed list of words.
+    pub fn login_guarded(&self, guard: &str, outcome: &'static str) {
+        self.guard.with_label_values(&[guard, outcome]).inc();
     }
 
     /// Counts an upstream's answer.

@@ -47,6 +47,8 @@ impl Scene {
             + &issuer("main", service.address(), "")
             + "[[route]]\npath = \"/public/**\"\nupstream = \"app\"\naccess = \"public\"\n"
             + "[[route]]\npath = \"/small/**\"\nupstream = \"app\"\naccess = \"public\"\nbody_limit = \"1KiB\"\n"
+            + "[login_guard.login]\naccount = { header = \"x-user\" }\n"
+            + "[[route]]\npath = \"/login\"\nupstream = \"app\"\naccess = \"public\"\nlogin_guard = \"login\"\n"
             + "[[route]]\npath = \"/admin/**\"\nupstream = \"app\"\naccess = { bearer = { issuers = [\"main\"] } }\n";
         let gateway = Gateway::start_with_tls(&text, &made.cert.pem(), &made.signing_key.serialize_pem());
         Self { app, gateway, _service: service, trusted: made.cert.der().clone() }
@@ -284,6 +286,31 @@ fn many_streams_on_one_connection_keep_their_callers_apart() {
         }
     });
     assert_eq!(scene.app.count(), 30);
+}
+
+#[test]
+fn many_logins_on_one_connection_are_no_more_guesses() {
+    let scene = Scene::before(Upstream::answering(Answer::new(401, &[], "")), "");
+    let connection = scene.connect();
+    connection.runtime.block_on(async {
+        let ask = |number: usize| {
+            let mut sender = connection.sender.clone();
+            async move {
+                let fields = [("x-user", ["ann", "ANN", "a nn"][number % 3])];
+                poll_fn(|context| sender.poll_ready(context)).await.unwrap();
+                let (response, _) = sender.send_request(request(Method::POST, "/login", &fields), true).unwrap();
+                response.await.unwrap().status().as_u16()
+            }
+        };
+        let asked: Vec<_> = (0..60).map(|number| tokio::spawn(ask(number))).collect();
+        let mut answers = Vec::new();
+        for answer in asked {
+            answers.push(answer.await.unwrap());
+        }
+        answers.sort_unstable();
+        assert_eq!(answers, [[401; 5].as_slice(), &[429; 55]].concat());
+    });
+    assert_eq!(scene.app.count(), 5);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod activity;
 mod admin;
 mod attacks;
 mod gateway;
+mod guards;
 mod headers;
 mod http2;
 mod interop;

@@ -6,6 +6,7 @@ mod back_office_api;
 mod gateway;
 mod issuer;
 mod limit;
+mod login_guard;
 mod notifier;
 mod receiver;
 mod role;
@@ -22,6 +23,7 @@ pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference, SigningSource};
 pub(crate) use limit::{Limit, LimitKey};
+pub(crate) use login_guard::LoginGuard;
 pub use notifier::{MessageKind, SmtpTls};
 pub(crate) use notifier::{Notifier, Smtp, SmtpLogin, Webhook};
 pub(crate) use receiver::{Receiver, ReceiverKind};
@@ -56,6 +58,7 @@ pub(crate) struct Config {
     pub(crate) cors: Vec<Named<At<Cors>>>,
     pub(crate) issuers: Vec<Named<At<Issuer>>>,
     pub(crate) receivers: Vec<Named<At<Receiver>>>,
+    pub(crate) login_guards: Vec<Named<At<LoginGuard>>>,
     pub(crate) upstreams: Vec<Named<At<Upstream>>>,
     pub(crate) token_service: Option<At<TokenService>>,
     pub(crate) routes: Vec<At<Route>>,
@@ -83,6 +86,12 @@ impl Config {
             cors: named(t, "cors", Keys(Cors::read), "Cross-origin rules that routes share."),
             issuers: named(t, "issuer", Keys(Issuer::read), "Who vouches for tokens."),
             receivers: named(t, "receiver", Keys(Receiver::read), "Where others push revocations."),
+            login_guards: named(
+                t,
+                "login_guard",
+                Keys(LoginGuard::read),
+                "What keeps passwords from being guessed at a token service behind the gateway.",
+            ),
             upstreams: named(t, "upstream", Keys(Upstream::read), "Where requests go."),
             token_service: t.optional("token_service", Keys(TokenService::read), "The token service built in."),
             routes: several(

@@ -31,7 +31,7 @@ const ROLES: &[(&str, Role)] = &[
     ("password-update", Role::PasswordUpdate),
 ];
 
-const POINTER: Parsed<Pointer> = Parsed {
+pub(crate) const POINTER: Parsed<Pointer> = Parsed {
     what: "a JSON pointer such as \"/refreshToken\"",
     parse: |text| {
         Pointer::parse(text).ok_or_else(|| format!("`{text}` is not a JSON pointer such as \"/refreshToken\" (RFC 6901)"))

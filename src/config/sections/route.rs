@@ -25,6 +25,7 @@ pub(crate) struct Route {
     pub(crate) activity: At<bool>,
     pub(crate) ends: Option<At<Ends>>,
     pub(crate) role: Option<At<Passage>>,
+    pub(crate) login_guard: Option<At<String>>,
     pub(crate) settings: Settings,
 }
 
@@ -86,6 +87,11 @@ impl Route {
                 "role",
                 passage(),
                 "What its requests do at a token service behind it, so that what they end is not remembered here: \"logout\", or { is = \"revoke\", token = { form = \"token\" } }.",
+            ),
+            login_guard: t.optional(
+                "login_guard",
+                NAME,
+                "What keeps passwords from being guessed here: the name of a [login_guard.NAME].",
             ),
             settings: Settings::read(t, Some(defaults)),
         }

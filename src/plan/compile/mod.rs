@@ -9,6 +9,7 @@ mod dress;
 mod issuers;
 mod lag;
 mod limits;
+mod login_guards;
 mod mounts;
 mod notifier;
 mod passages;
@@ -27,7 +28,7 @@ use crate::config::{self, Config, Report};
 use crate::model::IssuerId;
 use crate::plan::compile::directory::Directory;
 use crate::plan::compile::dress::Wardrobe;
-use crate::plan::{Limit, Plan, Upstream};
+use crate::plan::{Limit, LoginGuard, Plan, Upstream};
 use crate::rules::forwarded::TrustedProxies;
 
 /// Where secrets come from.
@@ -84,6 +85,7 @@ struct Catalogue<'a> {
     issuers: &'a Directory<IssuerId>,
     upstreams: &'a Directory<Arc<Upstream>>,
     limits: &'a Directory<Arc<Limit>>,
+    login_guards: &'a Directory<Arc<LoginGuard>>,
     wardrobe: &'a Wardrobe,
 }
 
@@ -96,15 +98,23 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
     let receivers = shop.receivers(&issuer_names);
     let upstreams: Directory<Arc<Upstream>> = shop.upstreams();
     let limits = shop.limits();
+    let login_guards: Directory<Arc<LoginGuard>> = shop.login_guards();
     let wardrobe = Wardrobe::new(config);
     // Whatever is wrong with it is in the report, so `None` is a plan without one, or no plan at all.
     let token_service = config.token_service.as_ref().and_then(|service| shop.token_service(service));
     let dress = wardrobe.dress(config.defaults.style.value, &config.defaults, shop.report);
-    let catalogue = Catalogue { issuers: &issuer_names, upstreams: &upstreams, limits: &limits, wardrobe: &wardrobe };
+    let catalogue = Catalogue {
+        issuers: &issuer_names,
+        upstreams: &upstreams,
+        limits: &limits,
+        login_guards: &login_guards,
+        wardrobe: &wardrobe,
+    };
     let routes = shop.routes(&catalogue);
     issuer_names.report_unused(shop.report);
     upstreams.report_unused(shop.report);
     limits.report_unused(shop.report);
+    login_guards.report_unused(shop.report);
     wardrobe.report_unused(shop.report);
     let (routes, table) = routes?;
     Some(Plan {
@@ -119,6 +129,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
         fallback: dress?.envelope,
         issuers: issuers?,
         receivers: receivers?,
+        login_guards: login_guards.into_things()?,
         upstreams: upstreams.into_things()?,
         limits: limits.into_things()?,
         token_service,

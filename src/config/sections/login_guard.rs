@@ -1,0 +1,82 @@
+//! Guards on logins at token services that are not ours.
+
+use std::time::Duration;
+
+use crate::config::At;
+use crate::config::notation::{Either, Filled, Flag, Keys, Lasting, Whole, Word};
+use crate::config::sections::role::POINTER;
+use crate::config::table::Table;
+use crate::config::units::{days, minutes, seconds};
+use crate::config::values::{HEADER, TEXT};
+use crate::model::{AccountPlace, CountedBy, Location};
+
+/// `[login_guard.NAME]`
+#[derive(Debug)]
+pub(crate) struct LoginGuard {
+    pub(crate) account: Option<At<AccountPlace>>,
+    pub(crate) success: Option<At<Vec<u16>>>,
+    pub(crate) failure: At<Vec<u16>>,
+    pub(crate) by: At<Vec<CountedBy>>,
+    pub(crate) consecutive: At<u32>,
+    pub(crate) lock_for: At<Duration>,
+    pub(crate) attempts: Option<At<u32>>,
+    pub(crate) within: Option<At<Duration>>,
+    pub(crate) count_success: At<bool>,
+}
+
+const COUNTERS: &[(&str, CountedBy)] =
+    &[("account", CountedBy::Account), ("source", CountedBy::Source), ("account+source", CountedBy::AccountAndSource)];
+
+impl LoginGuard {
+    pub(crate) fn read(t: &mut Table<'_>) -> Self {
+        let status = || Filled(Whole(200..=499_u16));
+        Self {
+            account: t.required(
+                "account",
+                Either {
+                    text: Word(&[("subject", AccountPlace::Subject)]),
+                    other: Keys(place),
+                    example: "{ json = \"/email\" }",
+                },
+                "Where a login names its account: { json = \"/email\" }, { form = \"username\" }, { header = \"…\" }, or \"subject\" \
+                 of the token that the route asks for.",
+            ),
+            success: t.optional(
+                "success",
+                status(),
+                "The statuses by which the service says that a login is right; all of 2xx when left out.",
+            ),
+            failure: t.or(
+                "failure",
+                status(),
+                vec![401, 403],
+                "The statuses by which it says that it is wrong. What is neither counts nothing.",
+            ),
+            by: t.or(
+                "by",
+                Filled(Word(COUNTERS)),
+                vec![CountedBy::Account],
+                "What is counted by, each for itself: \"account\", \"source\", \"account+source\".",
+            ),
+            consecutive: t.or(
+                "consecutive",
+                Whole(1..=100),
+                5,
+                "Consecutive failures after which an account is locked; nothing locks where only a window is written.",
+            ),
+            lock_for: t.or("lock_for", Lasting(seconds(1)..=days(1)), minutes(30), "How long a lock lasts, from its start."),
+            attempts: t.optional("attempts", Whole(1..=1000), "Failures that there may be in any stretch of time, `within`."),
+            within: t.optional("within", Lasting(seconds(1)..=days(1)), "The stretch of time for `attempts`."),
+            count_success: t.or("count_success", Flag, false, "Whether right attempts count in the window too."),
+        }
+    }
+}
+
+fn place(t: &mut Table<'_>) -> AccountPlace {
+    t.exactly_one(&["header", "json", "form"]);
+    let header = t.optional("header", HEADER, "In this header field.").map(|name| Location::Header(name.value));
+    let json = t.optional("json", POINTER, "In this member of a JSON body (RFC 6901).").map(|at| Location::Json(at.value));
+    let form = t.optional("form", TEXT, "In this parameter of a form.").map(|name| Location::Form(name.value.into()));
+    // One of them is there, or its absence is reported.
+    header.or(json).or(form).map_or(AccountPlace::Subject, AccountPlace::Told)
+}

@@ -1,0 +1,35 @@
+//! A login at a token service that is not ours, as a guard in front of it sees it.
+
+use crate::model::Location;
+
+/// Where a login names its account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AccountPlace {
+    /// It is the subject of the token that the route asks for.
+    Subject,
+    /// The request tells it here; never the Bearer token.
+    Told(Location),
+}
+
+/// What attempts are counted by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CountedBy {
+    /// The account, wherever the attempt comes from. A source from which it has succeeded lately is counted for itself, so
+    /// that nobody elsewhere can lock it out.
+    Account,
+    /// The source, whatever account it names.
+    Source,
+    /// The account and the source together.
+    AccountAndSource,
+}
+
+impl CountedBy {
+    /// Whether it is about one account only, so that a success of that account means something.
+    #[must_use]
+    pub fn names_account(self) -> bool {
+        match self {
+            Self::Account | Self::AccountAndSource => true,
+            Self::Source => false,
+        }
+    }
+}

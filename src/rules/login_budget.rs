@@ -1,0 +1,349 @@
+//! How many failed logins one counter takes: the lock after consecutive failures, a window of failures, or both.
+//!
+//! Imports instants and `rules::lockout`. Deliberately absent: clocks, tables and waiting; `store::login_guard` has those.
+//!
+//! An attempt is reserved before it is forwarded and admitted only while failures and reservations together leave room. What is
+//! not known yet is never taken for a failure: while only reservations fill the budget, it is busy and neither locked nor spent.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::model::Tick;
+use crate::rules::lockout::{Attempts, Beginning, Ending, LockRule};
+
+/// For how long consecutive failures count at least. A shorter lock forgets them no sooner, so that whoever waits in between
+/// gains nothing on whoever is locked.
+const MEMORY: Duration = Duration::from_hours(1);
+
+/// What a counter takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BudgetRule {
+    /// The lock after consecutive failures.
+    pub lock: Option<LockRule>,
+    /// The failures that there may be in any stretch of time.
+    pub window: Option<FailureWindow>,
+}
+
+/// So many failures in any stretch of time. They count from when the answer came, so no more are ever begun in one stretch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailureWindow {
+    /// How many, at least 1.
+    pub attempts: u32,
+    /// The stretch.
+    pub within: Duration,
+    /// Whether attempts that succeed count too.
+    pub count_success: bool,
+}
+
+/// What is remembered of one counter. Holds at most `attempts` instants.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Budget {
+    attempts: Attempts,
+    recent: VecDeque<Tick>,
+    in_flight: u32,
+    failed_at: Option<Tick>,
+}
+
+/// Whether an attempt may begin, in the order of what is said first when several counters refuse it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Answer {
+    /// It holds a reservation now, which must be settled.
+    Admitted,
+    /// Reservations fill the budget; nobody knows yet how they end.
+    Busy,
+    /// The window is full for this much longer.
+    Spent(Duration),
+    /// There is a lock for this much longer.
+    Locked(Duration),
+}
+
+impl BudgetRule {
+    /// The same without the lock: for a counter that no success clears.
+    #[must_use]
+    pub fn without_lock(self) -> Self {
+        Self { lock: None, ..self }
+    }
+
+    /// After this long without a failure, consecutive ones are forgotten.
+    fn memory(&self) -> Duration {
+        self.lock.map_or(MEMORY, |lock| lock.duration().max(MEMORY))
+    }
+}
+
+impl Budget {
+    /// Asks for an attempt. Costs nothing if it is not admitted.
+    pub fn begin(&mut self, rule: &BudgetRule, now: Tick) -> Answer {
+        self.forget(rule, now);
+        if let Some(left) = self.attempts.lock_left(now) {
+            return Answer::Locked(left);
+        }
+        if let Some(window) = &rule.window {
+            let counted = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+            if let Some(oldest) = self.recent.front().filter(|_| counted >= window.attempts) {
+                return Answer::Spent(window.within.saturating_sub(now.since(*oldest)));
+            }
+            if counted.saturating_add(self.in_flight) >= window.attempts {
+                return Answer::Busy;
+            }
+        }
+        if let Some(lock) = &rule.lock {
+            match self.attempts.begin(lock, now) {
+                Beginning::Admitted => {}
+                Beginning::Busy => return Answer::Busy,
+                Beginning::Locked(left) => return Answer::Locked(left),
+            }
+        }
+        self.in_flight = self.in_flight.saturating_add(1);
+        Answer::Admitted
+    }
+
+    /// Settles an attempt that was admitted; whether that locks. `now` is when its outcome was known.
+    pub fn settle(&mut self, rule: &BudgetRule, ending: Ending, now: Tick) -> bool {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let counts = |window: &FailureWindow| match ending {
+            Ending::Failed => true,
+            Ending::Succeeded => window.count_success,
+            Ending::Abandoned => false,
+        };
+        if rule.window.as_ref().is_some_and(counts) {
+            self.recent.push_back(now);
+        }
+        let Some(lock) = &rule.lock else { return false };
+        if ending == Ending::Failed {
+            self.failed_at = Some(now);
+        }
+        self.attempts.settle(lock, ending, now);
+        self.attempts.lock_left(now).is_some()
+    }
+
+    /// Whether forgetting this would change nothing any more.
+    #[must_use]
+    pub fn is_blank(&self, rule: &BudgetRule, now: Tick) -> bool {
+        let old = self.failed_at.is_none_or(|last| now.since(last) >= rule.memory());
+        let windowless = rule.window.is_none_or(|window| self.recent.back().is_none_or(|at| now.since(*at) >= window.within));
+        let unfailed = old || self.attempts.failed() == 0;
+        self.in_flight == 0 && self.attempts.lock_left(now).is_none() && unfailed && windowless
+    }
+
+    fn forget(&mut self, rule: &BudgetRule, now: Tick) {
+        if let Some(window) = &rule.window {
+            while self.recent.front().is_some_and(|oldest| now.since(*oldest) >= window.within) {
+                self.recent.pop_front();
+            }
+        }
+        let old = self.failed_at.is_some_and(|last| now.since(last) >= rule.memory());
+        if old && self.in_flight == 0 {
+            (self.attempts, self.failed_at) = (Attempts::default(), None);
+        }
+    }
+}
+
+/// How an attempt ended, by the status of its answer; `success` is all of 2xx unless it is said. What is said to be neither was
+/// no attempt: the service did not look at the password, or it failed by itself.
+#[must_use]
+pub fn ending(status: u16, success: Option<&[u16]>, failure: &[u16]) -> Ending {
+    if failure.contains(&status) {
+        return Ending::Failed;
+    }
+    let succeeded = success.map_or((200..300).contains(&status), |statuses| statuses.contains(&status));
+    if succeeded { Ending::Succeeded } else { Ending::Abandoned }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LOCK: Duration = Duration::from_mins(30);
+
+    fn at(millis: u64) -> Tick {
+        Tick::from_millis(millis)
+    }
+
+    fn locking() -> BudgetRule {
+        BudgetRule { lock: Some(LockRule::new(5, LOCK)), window: None }
+    }
+
+    fn windowed(attempts: u32, within: u64, count_success: bool) -> BudgetRule {
+        let window = FailureWindow { attempts, within: Duration::from_millis(within), count_success };
+        BudgetRule { lock: None, window: Some(window) }
+    }
+
+    fn attempt(budget: &mut Budget, rule: &BudgetRule, ending: Ending, millis: u64) {
+        assert_eq!(budget.begin(rule, at(millis)), Answer::Admitted);
+        budget.settle(rule, ending, at(millis));
+    }
+
+    #[test]
+    fn a_lock_has_a_fixed_end_and_comes_before_a_full_window() {
+        let rule = BudgetRule { lock: locking().lock, ..windowed(5, 60_000, false) };
+        let mut budget = Budget::default();
+        for failure in 0..5 {
+            attempt(&mut budget, &rule, Ending::Failed, failure);
+        }
+        assert_eq!(budget.begin(&rule, at(4)), Answer::Locked(LOCK));
+        assert_eq!(budget.begin(&rule, at(1_800_003)), Answer::Locked(Duration::from_millis(1)));
+        assert_eq!(budget.begin(&rule, at(1_800_004)), Answer::Admitted);
+    }
+
+    #[test]
+    fn a_full_window_says_when_there_is_room_and_a_success_does_not_empty_it() {
+        let rule = windowed(2, 1_000, false);
+        let mut budget = Budget::default();
+        attempt(&mut budget, &rule, Ending::Failed, 0);
+        attempt(&mut budget, &rule, Ending::Succeeded, 10);
+        attempt(&mut budget, &rule, Ending::Failed, 300);
+        assert_eq!(budget.begin(&rule, at(400)), Answer::Spent(Duration::from_millis(600)));
+        assert_eq!(budget.begin(&rule, at(1_000)), Answer::Admitted);
+        assert_eq!(budget.begin(&rule, at(1_000)), Answer::Busy, "one failure and one in flight");
+    }
+
+    #[test]
+    fn right_attempts_count_where_that_is_said() {
+        let rule = windowed(2, 1_000, true);
+        let mut budget = Budget::default();
+        attempt(&mut budget, &rule, Ending::Succeeded, 0);
+        attempt(&mut budget, &rule, Ending::Abandoned, 0);
+        attempt(&mut budget, &rule, Ending::Succeeded, 0);
+        assert_eq!(budget.begin(&rule, at(0)), Answer::Spent(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn old_failures_are_forgotten_and_then_the_counter_is_blank() {
+        let mut budget = Budget::default();
+        for _ in 0..4 {
+            attempt(&mut budget, &locking(), Ending::Failed, 0);
+        }
+        assert!(!budget.is_blank(&locking(), at(3_599_999)));
+        assert!(budget.is_blank(&locking(), at(3_600_000)));
+        attempt(&mut budget, &locking(), Ending::Failed, 3_600_000);
+        assert_eq!(budget.begin(&locking(), at(3_600_000)), Answer::Admitted);
+    }
+
+    #[test]
+    fn only_what_is_said_to_be_a_failure_is_one() {
+        let of = |status| ending(status, None, &[401, 403]);
+        assert_eq!([200, 204, 299].map(of), [Ending::Succeeded; 3]);
+        assert_eq!([401, 403].map(of), [Ending::Failed; 2]);
+        assert_eq!([302, 400, 429, 500, 503].map(of), [Ending::Abandoned; 5]);
+        assert_eq!(ending(302, Some(&[302]), &[200]), Ending::Succeeded);
+        assert_eq!(ending(200, Some(&[302]), &[200]), Ending::Failed);
+    }
+
+    /// What may happen to a counter.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Begin,
+        Settle(Ending),
+        Wait(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => Just(Step::Begin),
+            3 => prop::sample::select(vec![Ending::Failed, Ending::Abandoned, Ending::Succeeded]).prop_map(Step::Settle),
+            1 => (0_u64..400).prop_map(Step::Wait),
+        ];
+        prop::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn failures_and_reservations_together_never_exceed_the_budget(steps in steps(), most in 1_u32..6) {
+            let rule = BudgetRule { lock: Some(LockRule::new(most, Duration::from_millis(500))), window: None };
+            let (mut budget, mut now, mut in_flight, mut failed) = (Budget::default(), 0, 0_u32, 0_u32);
+            let mut locked_until = 0;
+            for step in steps {
+                match step {
+                    Step::Wait(millis) => now += millis,
+                    Step::Begin => match budget.begin(&rule, at(now)) {
+                        Answer::Admitted => {
+                            prop_assert!(now >= locked_until);
+                            if locked_until > 0 {
+                                (failed, locked_until) = (0, 0);
+                            }
+                            in_flight += 1;
+                        }
+                        Answer::Busy => prop_assert!(in_flight > 0, "nobody can be busy without anything in flight"),
+                        Answer::Locked(left) => prop_assert_eq!(left, Duration::from_millis(locked_until - now)),
+                        Answer::Spent(_) => prop_assert!(false, "there is no window"),
+                    },
+                    Step::Settle(ending) if in_flight > 0 => {
+                        in_flight -= 1;
+                        match ending {
+                            Ending::Failed => failed += 1,
+                            Ending::Succeeded => failed = 0,
+                            Ending::Abandoned => {}
+                        }
+                        let locks = budget.settle(&rule, ending, at(now));
+                        prop_assert_eq!(locks, failed == most);
+                        if locks {
+                            locked_until = now + 500;
+                        }
+                    }
+                    Step::Settle(_) => {}
+                }
+                prop_assert!(failed + in_flight <= most);
+            }
+        }
+
+        #[test]
+        fn no_stretch_of_a_window_has_more_failures_than_the_rule(steps in steps(), most in 1_u32..6, within in 1_u64..900) {
+            let rule = windowed(most, within, false);
+            let (mut budget, mut now, mut in_flight, mut failures) = (Budget::default(), 0, 0_u32, Vec::new());
+            for step in steps {
+                let recent = |failures: &[u64], now: u64| failures.iter().filter(|then| now - **then < within).count();
+                match step {
+                    Step::Wait(millis) => now += millis,
+                    Step::Begin => {
+                        let counted = recent(&failures, now);
+                        let answer = budget.begin(&rule, at(now));
+                        if counted >= most as usize {
+                            let oldest = failures[failures.len() - counted];
+                            prop_assert_eq!(answer, Answer::Spent(Duration::from_millis(oldest + within - now)));
+                        } else if counted + in_flight as usize >= most as usize {
+                            prop_assert_eq!(answer, Answer::Busy);
+                        } else {
+                            prop_assert_eq!(answer, Answer::Admitted);
+                            in_flight += 1;
+                        }
+                    }
+                    Step::Settle(ending) if in_flight > 0 => {
+                        in_flight -= 1;
+                        budget.settle(&rule, ending, at(now));
+                        if ending == Ending::Failed {
+                            failures.push(now);
+                        }
+                    }
+                    Step::Settle(_) => {}
+                }
+                prop_assert!(recent(&failures, now) <= most as usize);
+            }
+        }
+
+        #[test]
+        fn forgetting_a_blank_counter_changes_nothing(steps in steps()) {
+            let rule = BudgetRule { lock: Some(LockRule::new(3, Duration::from_millis(700))), ..windowed(2, 300, true) };
+            let (mut kept, mut forgotten, mut now, mut in_flight) = (Budget::default(), Budget::default(), 0, 0);
+            for step in steps {
+                match step {
+                    Step::Wait(millis) => now += millis * 20_000,
+                    Step::Begin => {
+                        if forgotten.is_blank(&rule, at(now)) {
+                            forgotten = Budget::default();
+                        }
+                        let answer = kept.begin(&rule, at(now));
+                        prop_assert_eq!(answer, forgotten.begin(&rule, at(now)));
+                        in_flight += u32::from(answer == Answer::Admitted);
+                    }
+                    Step::Settle(ending) if in_flight > 0 => {
+                        in_flight -= 1;
+                        prop_assert_eq!(kept.settle(&rule, ending, at(now)), forgotten.settle(&rule, ending, at(now)));
+                    }
+                    Step::Settle(_) => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Guards on logins at token services that are not ours: the counters of everybody, applied under one lock, and the wait when
+//! attempts in flight fill a budget.
+//!
+//! Imports `model`, `rules::{lockout, login_budget}` and the primitives of aws-lc-rs. An account is known here only by a keyed
+//! hash of its folded name. A counter that counts anything is never pushed out: when there is no room, newcomers are refused.
+//! Deliberately absent: where a login names its account (`rules::account_key`), and files: a restart forgets.
+
+mod table;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::model::{Clock, CountedBy, Denial, Entropy, NonEmpty, SourceKey};
+use crate::rules::lockout::Ending;
+use crate::rules::login_budget::{Answer, BudgetRule};
+pub use table::{ACQUAINTANCES, COUNTERS};
+use table::{AccountHash, Caller, Refusal, Reservation, Table};
+
+/// How long an attempt waits for one in flight to settle.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many attempts may wait so, at one guard.
+const WAITING: usize = 1_024;
+
+/// How long whoever found no room is told to wait.
+const NO_ROOM: Duration = Duration::from_mins(1);
+
+/// What a guard goes by.
+#[derive(Clone, Debug)]
+pub struct GuardTerms {
+    /// Its name: label of its metrics, field of its log lines.
+    pub name: Arc<str>,
+    /// What attempts are counted by.
+    pub by: NonEmpty<CountedBy>,
+    /// What each counter takes.
+    pub rule: BudgetRule,
+}
+
+/// What came of an attempt, as the metrics count it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Happening {
+    /// The service said that the login is wrong.
+    Failed,
+    /// The service said that it is right.
+    Succeeded,
+    /// The service said neither, or nothing: nothing is counted.
+    GivenBack,
+    /// Refused: there is a lock.
+    Locked,
+    /// Refused: a window is full.
+    Spent,
+    /// Refused: attempts in flight filled the budget for too long.
+    Busy,
+    /// Refused: there is no room for another counter.
+    Full,
+    /// Refused: it names no account, or may name two.
+    Unreadable,
+}
+
+impl Happening {
+    /// The label of the metric.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Succeeded => "succeeded",
+            Self::GivenBack => "given-back",
+            Self::Locked => "locked",
+            Self::Spent => "spent",
+            Self::Busy => "busy",
+            Self::Full => "full",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Who is told what came of attempts.
+pub trait GuardWitness: Send + Sync + fmt::Debug {
+    /// An attempt was refused or is settled.
+    fn happened(&self, guard: &str, happening: Happening);
+}
+
+/// One guard with its counters.
+#[derive(Debug)]
+pub struct LoginGuard {
+    terms: GuardTerms,
+    key: AccountHashing,
+    clock: Arc<dyn Clock>,
+    witness: Arc<dyn GuardWitness>,
+    table: Mutex<Table>,
+    settled: Notify,
+    waiting: Semaphore,
+}
+
+struct AccountHashing(hmac::Key);
+
+impl fmt::Debug for AccountHashing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccountHashing(…)")
+    }
+}
+
+/// An attempt that may go on. If it is dropped unsettled, we failed and not the caller: the reservations are given back.
+#[derive(Debug)]
+#[must_use = "an attempt that is dropped is given back"]
+pub struct Attempt {
+    guard: Arc<LoginGuard>,
+    caller: Caller,
+    /// Empty once it is settled.
+    reservations: Vec<Reservation>,
+}
+
+impl LoginGuard {
+    /// A guard that has seen nothing yet.
+    #[must_use]
+    pub fn new(terms: GuardTerms, clock: Arc<dyn Clock>, entropy: &dyn Entropy, witness: Arc<dyn GuardWitness>) -> Self {
+        let mut key = [0; 32];
+        entropy.fill(&mut key);
+        Self {
+            terms,
+            key: AccountHashing(hmac::Key::new(hmac::HMAC_SHA256, &key)),
+            clock,
+            witness,
+            table: Mutex::default(),
+            settled: Notify::new(),
+            waiting: Semaphore::new(WAITING),
+        }
+    }
+
+    /// Reserves an attempt for an account, named by its folded key. If attempts in flight fill a budget, waits up to two seconds
+    /// for one to settle.
+    ///
+    /// # Errors
+    /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room, or a second if the wait was
+    /// in vain, which says nothing about a lock; `Overloaded` if there is no room for another counter.
+    pub async fn begin(self: &Arc<Self>, account: &str, source: SourceKey) -> Result<Attempt, Denial> {
+        let caller = Caller { account: self.hash(account), source };
+        if let Some(outcome) = self.try_begin(caller) {
+            return outcome;
+        }
+        let busy = || self.refuse(Refusal::Answer(Answer::Busy));
+        let Ok(_place) = self.waiting.try_acquire() else { return Err(busy()) };
+        let retry = async {
+            loop {
+                let mut settled = std::pin::pin!(self.settled.notified());
+                // Listening begins before looking, so that no settlement falls between the two.
+                settled.as_mut().enable();
+                if let Some(outcome) = self.try_begin(caller) {
+                    return outcome;
+                }
+                settled.await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, retry).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(busy()),
+        }
+    }
+
+    /// Counts a login that could not be read.
+    pub fn note_unreadable(&self) {
+        self.witness.happened(&self.terms.name, Happening::Unreadable);
+    }
+
+    /// `None` while only attempts in flight are in the way.
+    fn try_begin(self: &Arc<Self>, caller: Caller) -> Option<Result<Attempt, Denial>> {
+        let reserved = self.table().reserve(&self.terms, caller, self.clock.now().tick);
+        match reserved {
+            Ok(reservations) => Some(Ok(Attempt { guard: Arc::clone(self), caller, reservations })),
+            Err(Refusal::Answer(Answer::Busy)) => None,
+            Err(refusal) => Some(Err(self.refuse(refusal))),
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Denial {
+        let (happening, denial) = match refusal {
+            Refusal::Full => (Happening::Full, Denial::Overloaded(NO_ROOM)),
+            Refusal::Answer(Answer::Locked(left)) => (Happening::Locked, Denial::Locked(left)),
+            Refusal::Answer(Answer::Spent(wait)) => (Happening::Spent, Denial::LimitReached(wait)),
+            Refusal::Answer(Answer::Busy | Answer::Admitted) => (Happening::Busy, Denial::LimitReached(Duration::from_secs(1))),
+        };
+        self.witness.happened(&self.terms.name, happening);
+        denial
+    }
+
+    fn settle(&self, caller: Caller, reservations: Vec<Reservation>, ending: Ending) {
+        let now = self.clock.now().tick;
+        let mut table = self.table();
+        let mut locks = false;
+        for reservation in reservations {
+            locks |= table.settle(reservation, ending, now);
+        }
+        if ending == Ending::Succeeded && self.terms.by.contains(&CountedBy::Account) {
+            table.acquaintances.meet(caller, &self.terms.rule, now);
+        }
+        drop(table);
+        self.settled.notify_waiters();
+        self.witness.happened(
+            &self.terms.name,
+            match ending {
+                Ending::Failed => Happening::Failed,
+                Ending::Succeeded => Happening::Succeeded,
+                Ending::Abandoned => Happening::GivenBack,
+            },
+        );
+        if locks {
+            let [a, b, c, d, ..] = caller.account;
+            let account = format!("{:08x}", u32::from_be_bytes([a, b, c, d]));
+            tracing::warn!(guard = &*self.terms.name, account, "an account is locked after too many failures");
+        }
+    }
+
+    fn hash(&self, account: &str) -> AccountHash {
+        let mut hash = [0; 32];
+        hash.iter_mut().zip(hmac::sign(&self.key.0, account.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
+        hash
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt {
+    /// Settles it, now that its outcome is known.
+    pub fn settle(mut self, ending: Ending) {
+        let reservations = std::mem::take(&mut self.reservations);
+        self.guard.settle(self.caller, reservations, ending);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.reservations.is_empty() {
+            let reservations = std::mem::take(&mut self.reservations);
+            self.guard.settle(self.caller, reservations, Ending::Abandoned);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

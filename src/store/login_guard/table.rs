@@ -1,0 +1,211 @@
+//! The counters of one guard: which of them an attempt draws on, and how they stay bounded.
+//!
+//! Imports as the parent. A counter that counts something is never pushed out. Deliberately absent: locks, clocks and waiting.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::{CountedBy, SourceKey, Tick};
+use crate::rules::lockout::Ending;
+use crate::rules::login_budget::{Answer, Budget, BudgetRule};
+use crate::store::login_guard::GuardTerms;
+
+/// Counters of one guard. To fill them somebody must fail under as many names within the time for which failures count.
+pub const COUNTERS: usize = 131_072;
+
+/// Accounts and sources of one guard that are remembered to belong together; each has a counter of its own.
+pub const ACQUAINTANCES: usize = 65_536;
+
+/// How many of the oldest are looked at to make room for one that comes.
+const LOOKED_AT: usize = 16;
+
+/// For how long a source counts for itself after a success of the account.
+pub(super) const ACQUAINTED: Duration = Duration::from_hours(30 * 24);
+
+pub(super) type AccountHash = [u8; 32];
+
+/// Whose attempt it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    pub(super) account: AccountHash,
+    pub(super) source: SourceKey,
+}
+
+/// What a counter is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct CounterKey {
+    pub(super) account: Option<AccountHash>,
+    pub(super) source: Option<SourceKey>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) counters: Counters,
+    pub(super) acquaintances: Acquaintances,
+}
+
+/// Bounded counters; `order` holds each key once, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) budgets: HashMap<CounterKey, Budget>,
+    pub(super) order: VecDeque<CounterKey>,
+}
+
+/// Where accounts succeeded lately, with what is counted for each account there; `order` holds each key once, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Acquaintances {
+    pub(super) known: HashMap<CounterKey, Acquaintance>,
+    pub(super) order: VecDeque<CounterKey>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Acquaintance {
+    pub(super) succeeded_at: Tick,
+    pub(super) budget: Budget,
+}
+
+/// A reservation in one counter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reservation {
+    pub(super) key: CounterKey,
+    pub(super) rule: BudgetRule,
+    pub(super) acquainted: bool,
+}
+
+/// Why an attempt may not begin, yet or at all.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Refusal {
+    Answer(Answer),
+    Full,
+}
+
+impl Table {
+    /// Reserves in every counter or in none. What the counters say worst is what is said.
+    pub(super) fn reserve(&mut self, terms: &GuardTerms, caller: Caller, now: Tick) -> Result<Vec<Reservation>, Refusal> {
+        let mut reserved = Vec::with_capacity(terms.by.as_slice().len());
+        let mut worst: Option<Refusal> = None;
+        for counted_by in terms.by.iter() {
+            let reservation = self.counter(*counted_by, terms, caller, now);
+            let refusal = match self.make(reservation, &terms.rule, now) {
+                None => Refusal::Full,
+                Some(budget) => match budget.begin(&reservation.rule, now) {
+                    Answer::Admitted => {
+                        reserved.push(reservation);
+                        continue;
+                    }
+                    answer @ (Answer::Busy | Answer::Spent(_) | Answer::Locked(_)) => Refusal::Answer(answer),
+                },
+            };
+            worst = Some(match worst {
+                None => refusal,
+                Some(before) => before.or_worse(refusal),
+            });
+        }
+        if let Some(refusal) = worst {
+            for reservation in reserved {
+                self.settle(reservation, Ending::Abandoned, now);
+            }
+            return Err(refusal);
+        }
+        Ok(reserved)
+    }
+
+    pub(super) fn counter(&self, counted_by: CountedBy, terms: &GuardTerms, caller: Caller, now: Tick) -> Reservation {
+        let Caller { account, source } = caller;
+        let both = CounterKey { account: Some(account), source: Some(source) };
+        let rule = if counted_by.names_account() { terms.rule } else { terms.rule.without_lock() };
+        let acquainted = counted_by == CountedBy::Account && self.acquaintances.knows(&both, now);
+        let key = match counted_by {
+            CountedBy::Account if !acquainted => CounterKey { source: None, ..both },
+            CountedBy::Account | CountedBy::AccountAndSource => both,
+            CountedBy::Source => CounterKey { account: None, ..both },
+        };
+        Reservation { key, rule, acquainted }
+    }
+
+    /// The budget of a reservation to be; `None` if there is no room for it. `rule` is that of the whole guard, by which the
+    /// counters that make room are judged.
+    pub(super) fn make(&mut self, reservation: Reservation, rule: &BudgetRule, now: Tick) -> Option<&mut Budget> {
+        if reservation.acquainted {
+            return self.acquaintances.known.get_mut(&reservation.key).map(|acquaintance| &mut acquaintance.budget);
+        }
+        self.counters.find_or_make(reservation.key, rule, now)
+    }
+
+    /// Whether that locks. A counter with something in flight is never pushed out, so it is there.
+    pub(super) fn settle(&mut self, reservation: Reservation, ending: Ending, now: Tick) -> bool {
+        let Reservation { key, rule, acquainted } = reservation;
+        let budget = if acquainted {
+            self.acquaintances.known.get_mut(&key).map(|acquaintance| &mut acquaintance.budget)
+        } else {
+            self.counters.budgets.get_mut(&key)
+        };
+        budget.is_some_and(|budget| budget.settle(&rule, ending, now))
+    }
+}
+
+impl Refusal {
+    /// What is said if two counters refuse: a full table, then the longest lock, then the longest wait.
+    pub(super) fn or_worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Answer(first), Self::Answer(second)) => Self::Answer(first.max(second)),
+            (Self::Full, _) | (_, Self::Full) => Self::Full,
+        }
+    }
+}
+
+impl Counters {
+    pub(super) fn find_or_make(&mut self, key: CounterKey, rule: &BudgetRule, now: Tick) -> Option<&mut Budget> {
+        if !self.budgets.contains_key(&key) {
+            self.make_room(rule, now);
+            if self.budgets.len() >= COUNTERS {
+                return None;
+            }
+            self.order.push_back(key);
+        }
+        Some(self.budgets.entry(key).or_default())
+    }
+
+    /// Looks at some of the oldest for each that comes, so that the table shrinks faster than it grows once a flood is over.
+    pub(super) fn make_room(&mut self, rule: &BudgetRule, now: Tick) {
+        for _ in 0..LOOKED_AT {
+            let Some(oldest) = self.order.pop_front() else { return };
+            if self.budgets.get(&oldest).is_none_or(|budget| budget.is_blank(rule, now)) {
+                self.budgets.remove(&oldest);
+            } else {
+                self.order.push_back(oldest);
+            }
+        }
+    }
+}
+
+impl Acquaintances {
+    pub(super) fn knows(&self, key: &CounterKey, now: Tick) -> bool {
+        self.known.get(key).is_some_and(|acquaintance| now.since(acquaintance.succeeded_at) < ACQUAINTED)
+    }
+
+    /// Notes a success. If there is no room even after a look at the oldest, the source goes on being counted with all others.
+    pub(super) fn meet(&mut self, caller: Caller, rule: &BudgetRule, now: Tick) {
+        let key = CounterKey { account: Some(caller.account), source: Some(caller.source) };
+        if let Some(acquaintance) = self.known.get_mut(&key) {
+            acquaintance.succeeded_at = now;
+            return;
+        }
+        for _ in 0..LOOKED_AT {
+            let full = self.known.len() >= ACQUAINTANCES;
+            let Some(oldest) = self.order.pop_front() else { break };
+            let dispensable = self.known.get(&oldest).is_none_or(|acquaintance| {
+                (full || now.since(acquaintance.succeeded_at) >= ACQUAINTED) && acquaintance.budget.is_blank(rule, now)
+            });
+            if dispensable {
+                self.known.remove(&oldest);
+            } else {
+                self.order.push_back(oldest);
+            }
+        }
+        if self.known.len() < ACQUAINTANCES {
+            self.order.push_back(key);
+            self.known.insert(key, Acquaintance { succeeded_at: now, budget: Budget::default() });
+        }
+    }
+}
