@@ -1,7 +1,7 @@
 //! Messages as signed JSON over HTTP, posted to a server that knows how to send them on.
 //!
 //! Imports `model`, `fetch`, `plan` (the webhook) and the messages and keys of `tokens`. The form is told in
-//! `docs/operations.md`. A status 2xx means that the message was taken; 408, 425, 429, 5xx and no answer, that it may be tried again;
+//! `docs/sending-codes.md`. A status 2xx means that the message was taken; 408, 425, 429, 5xx and no answer, that it may be tried again;
 //! anything else, that it is refused. Deliberately absent: `Retry-After`, since the pauses are ours.
 
 use async_trait::async_trait;
