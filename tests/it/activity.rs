@@ -10,7 +10,7 @@ fn config(app: &Upstream, service: &TokenService) -> String {
     let bearer = "upstream = \"app\"\naccess = { bearer = { issuers = [\"main\"] } }";
     upstream("app", &[app.address], "")
         + &issuer("main", service.address(), "idle = \"1s\"")
-        + &format!("[[route]]\npath = \"/work/**\"\nmax_revocation_lag = \"0s\"\n{bearer}\n")
+        + &format!("[[route]]\npath = \"/desk/**\"\nmax_revocation_lag = \"0s\"\n{bearer}\n")
         + &format!("[[route]]\npath = \"/poll/**\"\nmax_revocation_lag = \"0s\"\nactivity = false\n{bearer}\n")
 }
 
@@ -24,10 +24,10 @@ fn a_token_that_is_only_polled_with_ends_and_no_route_takes_it_after_that() {
     // Each question comes well before a second has passed since the one before. Did it count, this would never end.
     until("the token ends", || gateway.get_as("polled", "/poll/news").status == 401);
     let asked = service.calls();
-    for path in ["/work/x", "/poll/news", "/work/x"] {
+    for path in ["/desk/x", "/poll/news", "/desk/x"] {
         assert_eq!(gateway.get_as("polled", path).status, 401, "{path}");
     }
     assert_eq!(service.calls(), asked, "to ask about it would look like use");
     service.issue("other", &json!({ "sub": "ada" }));
-    assert_eq!(gateway.get_as("other", "/work/x").status, 200);
+    assert_eq!(gateway.get_as("other", "/desk/x").status, 200);
 }
