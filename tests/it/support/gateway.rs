@@ -70,10 +70,7 @@ impl Gateway {
 
     #[track_caller]
     fn run(dir: Scratch) -> Self {
-        let file = dir.path().join("gateway.toml");
-        let mut process = Process::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
-        let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
-        await_readiness(admin);
+        let (process, address, admin) = run_in(&dir);
         Self { address, admin, process, dir }
     }
 
@@ -108,6 +105,21 @@ impl Gateway {
     pub(crate) fn finish(self) -> Finished {
         self.process.finish()
     }
+}
+
+/// Runs the configuration of a directory: the process, where it listens, and where its admin listener is.
+#[track_caller]
+pub(crate) fn run_in(dir: &Scratch) -> (Process, SocketAddr, SocketAddr) {
+    let file = dir.path().join("gateway.toml");
+    serving(Process::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]))
+}
+
+/// Waits until a process that was started serves: it, where it listens, and where its admin listener is.
+#[track_caller]
+pub(crate) fn serving(mut process: Process) -> (Process, SocketAddr, SocketAddr) {
+    let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
+    await_readiness(admin);
+    (process, address, admin)
 }
 
 /// The address behind `http://` or `https://` of the line that begins like this.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::gateway::{announced, await_readiness};
+use crate::support::gateway::{run_in, serving};
 use crate::support::process::{Finished, Process};
 use crate::support::{Request, Response, Scratch, unused_address};
 
@@ -43,9 +43,8 @@ impl Quickstart {
     pub(crate) fn start_in(dir: Scratch) -> Self {
         let (listen, admin) = (unused_address().to_string(), unused_address().to_string());
         let arguments = ["quickstart".as_ref(), "--listen".as_ref(), listen.as_ref(), "--admin".as_ref(), admin.as_ref()];
-        let mut process = Process::start(arguments.into_iter().chain(["--dir".as_ref(), dir.path().as_os_str()]));
-        let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
-        await_readiness(admin);
+        let arguments = arguments.into_iter().chain(["--dir".as_ref(), dir.path().as_os_str()]);
+        let (process, address, admin) = serving(Process::start(arguments));
         let variables = variables(&dir.read("quickstart.env"));
         Self { address, admin, variables, process, dir }
     }
@@ -75,10 +74,7 @@ impl Quickstart {
 
     #[track_caller]
     fn rerun(dir: Scratch, variables: HashMap<String, String>) -> Self {
-        let file = dir.path().join("gateway.toml");
-        let mut process = Process::start(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
-        let (address, admin) = (announced(&mut process, "listening on "), announced(&mut process, "admin on "));
-        await_readiness(admin);
+        let (process, address, admin) = run_in(&dir);
         Self { address, admin, variables, process, dir }
     }
 
