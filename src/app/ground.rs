@@ -6,12 +6,14 @@ use std::sync::Arc;
 use crate::app::StartError;
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::observer::Counting;
+use crate::app::shared;
 use crate::app::state::{self, State};
 use crate::model::{Clock, Entropy};
 use crate::plan::Plan;
 use crate::store::cuts::Cuts;
 use crate::store::journal::Journal;
 use crate::store::revocations::{Ledger, Revocations};
+use crate::store::valkey::Valkey;
 use crate::telemetry::Metrics;
 
 /// The ground of one gateway.
@@ -26,18 +28,22 @@ pub(super) struct Ground {
     pub(super) cuts: Arc<Cuts>,
     pub(super) journal: Option<Arc<Journal>>,
     pub(super) revocations: Revocations,
+    /// What is shared with other gateways, if anything is.
+    #[expect(dead_code, reason = "the first to use it comes with the next change")]
+    pub(super) valkey: Option<Valkey>,
     /// Keep a second gateway off the embedded service's database and off the state file.
     _claims: [Option<File>; 2],
 }
 
 impl Ground {
     /// Claims and opens what the plan names.
-    pub(super) fn lay(plan: Plan) -> Result<Self, StartError> {
+    pub(super) async fn lay(plan: Plan) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let metrics = Arc::new(Metrics::new(&plan).map_err(|error| StartError::Program(error.to_string()))?);
         let counting = Arc::new(Counting(Arc::clone(&metrics)));
         let database = plan.token_service.as_ref().map(|service| state::claim(&service.database)).transpose()?;
         let State { cuts, journal, claim } = State::open(&plan, clock.now())?;
+        let valkey = shared::start(&plan, Arc::clone(&counting) as _).await?;
         let ledger = journal.clone().map(|journal| journal as Arc<dyn Ledger>);
         let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _);
         Ok(Self {
@@ -49,6 +55,7 @@ impl Ground {
             cuts,
             journal,
             revocations,
+            valkey,
             _claims: [database, claim],
         })
     }

@@ -12,6 +12,7 @@ mod machine;
 mod messages;
 mod observer;
 mod receivers;
+mod shared;
 mod signals;
 mod state;
 mod upkeep;
@@ -37,6 +38,7 @@ use crate::plan::{self, Plan, Servers};
 use crate::store::cuts::Cuts;
 use crate::store::journal::JournalFault;
 use crate::store::login_guard::{GuardTerms, LoginGuard};
+use crate::store::valkey::LinkFault;
 use crate::telemetry::start_logs;
 use crate::tokens::TokenService;
 use crate::verify::Verifier;
@@ -72,6 +74,12 @@ pub enum StartError {
     /// The file that says so cannot be made.
     #[error("cannot make {path}: {1}", path = .0.display())]
     Unclaimed(PathBuf, std::io::Error),
+    /// What is shared with other gateways cannot be set up.
+    #[error(transparent)]
+    Shared(#[from] LinkFault),
+    /// A file that the configuration names cannot be read.
+    #[error("cannot read {path}: {1}", path = .0.display())]
+    Unreadable(PathBuf, std::io::Error),
     /// Issuers cannot be set up.
     #[error(transparent)]
     Issuers(#[from] SetupError),
@@ -110,7 +118,7 @@ impl Gateway {
         start_logs(plan.server.log_json, machine::log_filter().as_deref())
             .map_err(|error| StartError::Program(error.to_string()))?;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let ground = Ground::lay(plan)?;
+        let ground = runtime.block_on(Ground::lay(plan))?;
         let plan = &ground.plan;
         let messages = Messages::new(&ground, runtime.handle())?;
         let embedded = runtime.block_on(Embedded::start(
@@ -232,6 +240,7 @@ pub fn prove(plan: &Plan) -> Result<(), StartError> {
         observer: Arc::new(Unobserved),
     })?;
     receivers::prove(plan)?;
+    shared::prove(plan)?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::plan::MessageKind;
 use crate::store::cuts::Reach;
 use crate::store::login_guard::{GuardWitness, Happening};
 use crate::store::revocations::{Cause, Witness};
+use crate::store::valkey::Watcher;
 use crate::telemetry::Metrics;
 use crate::verify::observe::{Asked, Found, Observer};
 
@@ -38,6 +39,16 @@ impl Witness for Counting {
 
     fn not_kept(&self) {
         self.0.store_failed("cut");
+    }
+}
+
+impl Watcher for Counting {
+    fn is_up(&self, up: bool) {
+        self.0.shared_store_is(up);
+    }
+
+    fn failed(&self, operation: &'static str) {
+        self.0.shared_store_failed(operation);
     }
 }
 

@@ -56,6 +56,16 @@ pub(crate) const SCOPE: Parsed<Scope> = Parsed {
 pub(crate) const HOST: Parsed<String> =
     Parsed { what: "a server such as \"mail.example\"", parse: parse_host, show: Clone::clone };
 
+/// A server's name or address, and its port.
+pub(crate) type ServerName = (String, u16);
+
+/// The name or address of a server, with its port.
+pub(crate) const SERVER: Parsed<ServerName> = Parsed {
+    what: "a server such as \"10.0.0.5:6379\"",
+    parse: parse_server,
+    show: |(host, port)| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
+};
+
 /// A mailbox: an e-mail address, with a name before it or without.
 pub(crate) const MAILBOX: Parsed<Mailbox> =
     Parsed { what: "a mailbox such as \"Example <no-reply@example.com>\"", parse: parse_mailbox, show: ToString::to_string };
@@ -138,6 +148,19 @@ fn parse_host(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("`{text}` is not a server such as \"mail.example\" or \"127.0.0.1\""))
+}
+
+fn parse_server(text: &str) -> Result<ServerName, String> {
+    let not_one = || format!("`{text}` is not a server such as \"10.0.0.5:6379\" or \"[::1]:6379\"");
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some((address.ip().to_string(), address.port())).filter(|(_, port)| *port != 0).ok_or_else(not_one);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(not_one)?;
+    let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(not_one)?;
+    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(not_one)?;
+    // An IPv6 address without brackets would have been cut in two.
+    let host = parse_host(host).ok().filter(|host| !host.contains(':')).ok_or_else(not_one)?;
+    Ok((host, port))
 }
 
 fn parse_mailbox(text: &str) -> Result<Mailbox, String> {

@@ -11,6 +11,7 @@ mod notifier;
 mod passage;
 mod receiver;
 mod session_api;
+mod store;
 mod token_service;
 
 use std::fmt;
@@ -34,6 +35,7 @@ pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;
 pub use receiver::{PushProtocol, Receiver, ReceiverId};
 pub use session_api::{AuthTokenUse, Caller, ChallengeLimits, OperationTerms, PasswordPolicy, SessionApi, SessionOperation};
+pub use store::{Store, Topology, Trust, Valkey};
 pub use token_service::{
     BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
 };
@@ -73,15 +75,8 @@ pub struct Plan {
     pub token_service: Option<TokenService>,
     /// Bounds on remembering tokens.
     pub cache: CacheLimits,
-    /// What is remembered beyond a restart.
+    /// What is remembered beyond a request, and where.
     pub store: Store,
-}
-
-/// What is remembered beyond a restart.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Store {
-    /// The state file, made when there is something to be kept in it; `None` if the operator wants none.
-    pub file: Option<PathBuf>,
 }
 
 /// Process-wide settings.

@@ -39,10 +39,33 @@ pub struct Metrics {
     /// Revocation cuts that are remembered.
     pub cuts: IntGauge,
     cuts_published: IntCounterVec,
-    store_failures: IntCounterVec,
+    stores: StoreMetrics,
     events: IntCounterVec,
     limits: IntCounterVec,
     guard: IntCounterVec,
+}
+
+/// How what is remembered beyond a request fares.
+#[derive(Debug)]
+struct StoreMetrics {
+    failures: IntCounterVec,
+    shared_up: IntGauge,
+    shared_failures: IntCounterVec,
+}
+
+impl StoreMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            failures: counter(registry, "store_failures_total", "What could not be written down.", &["what"])?,
+            shared_up: gauge(registry, "shared_store_up", "Whether the shared store can be asked.")?,
+            shared_failures: counter(
+                registry,
+                "shared_store_failures_total",
+                "Calls of the shared store that failed or were late.",
+                &["operation"],
+            )?,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -112,7 +135,7 @@ impl Metrics {
                 "Revocation cuts, by how we came to know and what they reach.",
                 &["cause", "reach"],
             )?,
-            store_failures: counter(&registry, "store_failures_total", "What could not be written down.", &["what"])?,
+            stores: StoreMetrics::new(&registry)?,
             events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
             limits: counter(&registry, "limit_total", "What rate limits did, by limit and outcome.", &["limit", "outcome"])?,
             guard: counter(&registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
@@ -153,7 +176,17 @@ impl Metrics {
 
     /// Counts what the state file did not take; `what` is of a closed list of words.
     pub fn store_failed(&self, what: &'static str) {
-        self.store_failures.with_label_values(&[what]).inc();
+        self.stores.failures.with_label_values(&[what]).inc();
+    }
+
+    /// Counts a call of the shared store that failed or was late; `operation` is of a closed list of words.
+    pub fn shared_store_failed(&self, operation: &'static str) {
+        self.stores.shared_failures.with_label_values(&[operation]).inc();
+    }
+
+    /// Tells whether what is shared with other gateways can be asked.
+    pub fn shared_store_is(&self, up: bool) {
+        self.stores.shared_up.set(up.into());
     }
 
     /// Counts a push to a receiver; `outcome` is of a closed list of words.

@@ -31,7 +31,7 @@ pub(crate) use role::Passage;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use session_api::{AuthTokenUse, PasswordPolicy, SessionApi};
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, LimitChoice, Outage, Settings};
-pub(crate) use store::{StateFile, Store};
+pub(crate) use store::{StateFile, Store, StoreKind, Topology, Valkey};
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;
 
@@ -81,7 +81,7 @@ impl Config {
             guard: t.section("guard", Guard::read, "Bounds on what is read of a connection."),
             trusted_proxies: t.section("network", trusted_proxies, "Who stands in front of the gateway."),
             cache: t.section("cache", Cache::read, "Bounds on remembering tokens."),
-            store: t.section("store", Store::read, "What is remembered beyond a restart."),
+            store: t.section("store", Store::read, "What is remembered beyond a request, and where."),
             limits: named(t, "limit", Keys(Limit::read), "Rate limits that routes name."),
             cors: named(t, "cors", Keys(Cors::read), "Cross-origin rules that routes share."),
             issuers: named(t, "issuer", Keys(Issuer::read), "Who vouches for tokens."),

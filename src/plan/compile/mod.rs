@@ -17,6 +17,7 @@ mod process;
 mod receivers;
 mod routes;
 mod secrets;
+mod store;
 mod upstreams;
 
 use std::fmt;
@@ -116,6 +117,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
     limits.report_unused(shop.report);
     login_guards.report_unused(shop.report);
     wardrobe.report_unused(shop.report);
+    let store = shop.store();
     let (routes, table) = routes?;
     Some(Plan {
         environment: config.environment.value,
@@ -134,7 +136,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
         limits: limits.into_things()?,
         token_service,
         cache: shop.cache(),
-        store: shop.store(),
+        store: store?,
     })
 }
 
