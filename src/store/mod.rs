@@ -1,5 +1,5 @@
 //! What outlives a request and is asked on the way: revocation cuts and the file that keeps them, the counters of rate limits,
-//! the counters and locks of login guards, and what several gateways share of all that (`valkey`).
+//! the counters and locks of login guards; databases as steps use them (`sql`); and what several gateways share (`valkey`).
 //!
 //! Imports `model` and `rules`. Accounts, sessions and grants are not here but in `tokens::store`: they are the token
 //! service's own, and a gateway in front of a remote one has none.
@@ -9,5 +9,6 @@ pub mod cuts;
 pub mod journal;
 pub mod login_guard;
 pub mod revocations;
+pub mod sql;
 pub mod sqlite;
 pub mod valkey;

@@ -1,6 +1,6 @@
 //! The embedded token service without HTTP: accounts, clients, challenges, sessions, grants and their tokens.
 //!
-//! Imports `model`, `rules`, `plan` and the cuts of `store`; names no HTTP library, and rusqlite only under `store::sqlite`.
+//! Imports `model`, `rules`, `plan` and the cuts of `store`; names no HTTP library, and no database but through `store::sql`.
 //! Deliberately absent: everything in which the APIs differ. That is data (`session`) and words (`token_api`).
 //!
 //! Order of every change: commit, then cut at the gateway, then answer. Never the reverse.
@@ -19,7 +19,7 @@ use crate::tokens::limits::Limits;
 use crate::tokens::notifier::Notifier;
 use crate::tokens::passwords::{InvalidCost, Passwords};
 use crate::tokens::signing::Signing;
-use crate::tokens::store::sqlite::OpenFault;
+use crate::tokens::store::steps::OpenFault;
 use crate::tokens::store::{StoreFault, TokenStore};
 
 pub mod account;
@@ -167,7 +167,7 @@ impl TokenService {
     /// # Errors
     /// [`StartFault`].
     pub async fn open(path: &std::path::Path, settings: &Settings, surroundings: Surroundings) -> Result<Self, StartFault> {
-        let store = store::sqlite::SqliteStore::open(path, surroundings.clock.now().wall)?;
+        let store = store::steps::StepStore::open(path, surroundings.clock.now().wall)?;
         let mut key_file = path.as_os_str().to_owned();
         key_file.push(".key");
         let keyring = Keyring::open(key_file.as_ref(), surroundings.entropy.as_ref())?;

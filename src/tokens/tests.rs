@@ -15,7 +15,7 @@ use crate::tokens::keyring::fingerprint;
 use crate::tokens::notifier::{Content, Message, Notifier};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{CodeRule, VerificationRule};
-use crate::tokens::store::sqlite::{OpenFault, SCHEMA_VERSION, SqliteStore};
+use crate::tokens::store::steps::{OpenFault, SCHEMA_VERSION, StepStore};
 use crate::tokens::tests::world::{ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_client, phone, secret, settings};
 use crate::tokens::{
     AccountRefused, ClientRefused, Settings, SignIn, StartFault, Surroundings, TokenPair, TokenService, is_one_time_code,
@@ -323,7 +323,7 @@ async fn a_database_that_a_newer_program_wrote_is_not_touched() {
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.execute("INSERT INTO schema_version VALUES (?1, 0)", [newer]).unwrap();
     let now = world.service.now().wall;
-    assert!(matches!(SqliteStore::open(&path, now), Err(OpenFault::TooNew { found, .. }) if found == newer));
+    assert!(matches!(StepStore::open(&path, now), Err(OpenFault::TooNew { found, .. }) if found == newer));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ mod challenges;
 mod entries;
 mod sessions;
 mod signing_keys;
-pub mod sqlite;
+pub mod steps;
 
 pub use crate::store::sqlite::StoreFault;
 pub use challenges::{Answer, ChallengeId, ChallengeKind, ChallengeRow, IfOpen, Opening};

@@ -20,7 +20,7 @@ use crate::tokens::notifier::SandboxNotifier;
 use crate::tokens::session::{CodeRule, SessionRule, VerificationRule};
 use crate::tokens::signing::tests::row as shared_key;
 use crate::tokens::store::SigningKeyStore;
-use crate::tokens::store::sqlite::SqliteStore;
+use crate::tokens::store::steps::StepStore;
 use crate::tokens::{Settings, SignIn, Surroundings, TokenService};
 
 pub(crate) const PHONE: &str = "+40711111298";
@@ -257,7 +257,7 @@ impl World {
 
 /// Makes the database with a key that was made before, so that not every test has to wait for one.
 async fn keep_shared_key(directory: &Directory, now: Timestamp, entropy: &dyn Entropy) {
-    let store = SqliteStore::open(&directory.database(), now).unwrap();
+    let store = StepStore::open(&directory.database(), now).unwrap();
     let keyring = Keyring::open(&directory.0.join("tokens.sqlite.key"), entropy).unwrap();
     assert!(store.add_signing_key(shared_key(0, &keyring, now), now).await.unwrap());
 }

@@ -1,6 +1,6 @@
-//! The token store on SQLite: one writer that commits in groups, a few readers, all on threads of their own.
+//! The token store on a database: each step in SQL that every database we know understands.
 //!
-//! The threads and how a file is opened are those of `store::sqlite`; here is what this database keeps.
+//! The threads, and how a database is opened, are those of `store::sql`; here is what this one keeps.
 
 mod accounts;
 mod attempts;
@@ -19,13 +19,13 @@ mod sessions;
 mod signing_keys;
 mod step_up;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 
 use crate::model::Timestamp;
 use crate::store::cuts::{Fingerprint, Reach};
-use crate::store::sqlite::{Readers, Writer, connect, keep_private};
+use crate::store::sql::{self, Readers, SqlFault, Writer, open_file};
 use crate::tokens::account::{Account, AccountId, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
 use crate::tokens::identifier::Identifier;
@@ -37,9 +37,9 @@ use crate::tokens::store::{
 
 pub use schema::SCHEMA_VERSION;
 
-/// The token store in one SQLite file.
+/// The token store in one database.
 #[derive(Debug)]
-pub struct SqliteStore {
+pub struct StepStore {
     readers: Readers,
     writer: Writer,
 }
@@ -47,54 +47,36 @@ pub struct SqliteStore {
 /// The database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenFault {
-    /// SQLite says no.
-    #[error("the database {path} cannot be opened")]
-    Database {
-        /// Which file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// The file cannot be made or written.
-    #[error("the database {path} cannot be made or written")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
+    /// It says no, or cannot be reached.
+    #[error(transparent)]
+    Sql(#[from] sql::OpenFault),
+    /// What is in it is not what it should be.
+    #[error("the schema of the database {place} cannot be brought up to date: {source}")]
+    Schema {
+        /// Which one.
+        place: Box<str>,
+        /// What it says.
+        source: SqlFault,
     },
     /// A newer program has written it. Going on would mean guessing what its columns mean.
-    #[error("the database {path} has schema version {found}; this program knows versions up to {SCHEMA_VERSION}")]
+    #[error("the database {place} has schema version {found}; this program knows versions up to {SCHEMA_VERSION}")]
     TooNew {
-        /// Which file.
-        path: PathBuf,
+        /// Which one.
+        place: Box<str>,
         /// Its schema version.
         found: i64,
     },
-    /// A thread could not be started.
-    #[error("a database thread cannot be started")]
-    Thread(#[from] std::io::Error),
 }
 
-impl SqliteStore {
-    /// Opens the file, makes it if it is not there, and brings its schema up to date.
+impl StepStore {
+    /// Opens a file of SQLite, makes it if it is not there, and brings its schema up to date.
     ///
     /// # Errors
     /// [`OpenFault`].
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, OpenFault> {
-        let failed = |source| OpenFault::Database { path: path.to_owned(), source };
-        keep_private(path).map_err(|source| OpenFault::File { path: path.to_owned(), source })?;
-        let mut writer = connect(path).map_err(failed)?;
-        if let schema::Migrated::TooNew(found) = schema::migrate(&mut writer, now).map_err(failed)? {
-            return Err(OpenFault::TooNew { path: path.to_owned(), found });
-        }
-        let mut readers = Vec::new();
-        for _ in 0..READERS {
-            let reader = connect(path).map_err(failed)?;
-            reader.pragma_update(None, "query_only", true).map_err(failed)?;
-            readers.push(reader);
-        }
-        Ok(Self { readers: Readers::start(readers, "token-reader")?, writer: Writer::start(writer, "token-writer")? })
+        let place = path.display().to_string();
+        let (readers, writer) = open_file(path, "token", READERS, |db| schema::migrate(db, &place, now))?;
+        Ok(Self { readers, writer })
     }
 }
 
@@ -102,7 +84,7 @@ impl SqliteStore {
 const READERS: usize = 2;
 
 #[async_trait]
-impl TokenStore for SqliteStore {
+impl TokenStore for StepStore {
     async fn adopt_key(&self, check: Mac) -> Result<bool, StoreFault> {
         self.writer.step(move |db| clients::adopt_key(db, check)).await
     }

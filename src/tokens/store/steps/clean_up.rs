@@ -1,8 +1,7 @@
 //! Forgetting what nothing can refer to any more, a little at a time, so that no sign-in waits for it.
 
-use rusqlite::Connection;
-
 use crate::model::Timestamp;
+use crate::store::sql::{self, Db, named_params};
 
 /// In the order of their references. Used codes stay for a day and used refresh tokens until their family's end, so that
 /// their reuse is recognised. `:now` and `:day_ago` are instants, `:hour_ago` is when attempts of nobody are forgotten.
@@ -29,20 +28,15 @@ const DELETIONS: [&str; 7] = [
              AND (account_id IS NULL OR failed = 0 OR locked_until <= :now) LIMIT :limit)",
 ];
 
-pub(super) fn clean_up(db: &Connection, now: Timestamp, limit: u32) -> rusqlite::Result<usize> {
+pub(super) fn clean_up(db: &Db<'_>, now: Timestamp, limit: u32) -> sql::Result<usize> {
     let day_ago = now.before(std::time::Duration::from_hours(24)).as_millis();
     let hour_ago = now.before(std::time::Duration::from_hours(1)).as_millis();
     let mut deleted = 0;
     for deletion in DELETIONS {
-        let mut statement = db.prepare_cached(deletion)?;
-        for (name, value) in
-            [(":now", now.as_millis()), (":day_ago", day_ago), (":hour_ago", hour_ago), (":limit", i64::from(limit))]
-        {
-            if let Some(index) = statement.parameter_index(name)? {
-                statement.raw_bind_parameter(index, value)?;
-            }
-        }
-        deleted += statement.raw_execute()?;
+        deleted += db.execute(
+            deletion,
+            named_params! { ":now": now.as_millis(), ":day_ago": day_ago, ":hour_ago": hour_ago, ":limit": limit },
+        )?;
     }
     Ok(deleted)
 }

@@ -1,15 +1,15 @@
 //! The keys that tokens are signed with, sealed.
 
+use crate::store::sql::{self, Db, Row, named_params};
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, named_params};
 
 use crate::model::Timestamp;
-use crate::tokens::store::sqlite::SqliteStore;
-use crate::tokens::store::sqlite::rows::At;
+use crate::tokens::store::steps::StepStore;
+use crate::tokens::store::steps::rows::At;
 use crate::tokens::store::{SigningKeyRow, SigningKeyStore, StoreFault};
 
 #[async_trait]
-impl SigningKeyStore for SqliteStore {
+impl SigningKeyStore for StepStore {
     async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreFault> {
         self.readers.read(all).await
     }
@@ -24,36 +24,33 @@ impl SigningKeyStore for SqliteStore {
     }
 }
 
-fn all(db: &Connection) -> rusqlite::Result<Vec<SigningKeyRow>> {
+fn all(db: &Db<'_>) -> sql::Result<Vec<SigningKeyRow>> {
     let read = |row: &Row<'_>| {
         Ok(SigningKeyRow {
             kid: row.get(0)?,
-            sealed: row.get::<_, Vec<u8>>(1)?.into(),
+            sealed: row.get(1)?,
             created: row.get::<_, At>(2)?.0,
             signs_from: row.get::<_, At>(3)?.0,
         })
     };
-    db.prepare_cached("SELECT kid, sealed, created, signs_from FROM signing_key ORDER BY signs_from, created")?
-        .query_map([], read)?
-        .collect()
+    db.rows("SELECT kid, sealed, created, signs_from FROM signing_key ORDER BY signs_from, created", (), read)
 }
 
 /// One statement, so that of two programs that start together one makes the first key.
-fn add(db: &Connection, key: &SigningKeyRow, unless_after: Timestamp) -> rusqlite::Result<bool> {
-    let added = db
-        .prepare_cached(
-            "INSERT INTO signing_key (kid, sealed, created, signs_from)
+fn add(db: &Db<'_>, key: &SigningKeyRow, unless_after: Timestamp) -> sql::Result<bool> {
+    let added = db.execute(
+        "INSERT INTO signing_key (kid, sealed, created, signs_from)
              SELECT :kid, :sealed, :created, :signs_from
              WHERE NOT EXISTS (SELECT 1 FROM signing_key WHERE signs_from > :unless_after)",
-        )?
-        .execute(named_params! {
+        named_params! {
             ":kid": key.kid, ":sealed": &*key.sealed, ":created": At(key.created), ":signs_from": At(key.signs_from),
             ":unless_after": At(unless_after),
-        })?;
+        },
+    )?;
     Ok(added == 1)
 }
 
-fn forget(db: &Connection, kid: &str) -> rusqlite::Result<()> {
+fn forget(db: &Db<'_>, kid: &str) -> sql::Result<()> {
     db.execute("DELETE FROM signing_key WHERE kid = ?1", [kid])?;
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! The redemption of a code: one conditional write decides, and whoever comes second ends what the first was given.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
-
 use crate::model::Timestamp;
+use crate::store::sql::{self, Db, Row, named_params};
 use crate::tokens::account::AccountId;
-use crate::tokens::store::sqlite::entries::{NewSession, open};
-use crate::tokens::store::sqlite::grants::revoke_grant;
-use crate::tokens::store::sqlite::rows::{At, Hash};
+use crate::tokens::store::steps::entries::{NewSession, open};
+use crate::tokens::store::steps::grants::revoke_grant;
+use crate::tokens::store::steps::rows::{At, Hash};
 use crate::tokens::store::{RedeemStep, Redemption};
 
 /// What a code stands for.
@@ -18,7 +17,7 @@ struct Earned {
     amr: Box<str>,
 }
 
-pub(super) fn redeem(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Redemption> {
+pub(super) fn redeem(db: &Db<'_>, step: &RedeemStep) -> sql::Result<Redemption> {
     if let Some(until) = locked_until(db, step)? {
         return Ok(Redemption::Locked(until));
     }
@@ -38,22 +37,22 @@ pub(super) fn redeem(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Red
         now: step.now,
     };
     let (grant, issued) = open(db, &opened)?;
-    db.prepare_cached("UPDATE code SET grant_id = ?2 WHERE hash = ?1")?.execute((Hash(step.code), grant))?;
+    db.execute("UPDATE code SET grant_id = ?2 WHERE hash = ?1", (Hash(step.code), grant))?;
     Ok(Redemption::Issued(issued))
 }
 
 /// A code that was earned before the account was locked waits, and is not consumed by being tried.
-fn locked_until(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Option<Timestamp>> {
-    db.prepare_cached(
+fn locked_until(db: &Db<'_>, step: &RedeemStep) -> sql::Result<Option<Timestamp>> {
+    db.optional(
         "SELECT locked_until FROM code JOIN attempt USING (account_id)
          WHERE hash = ?1 AND client_id = ?2 AND used IS NULL AND expires > ?3 AND locked_until > ?3",
-    )?
-    .query_row((Hash(step.code), &step.client, At(step.now)), |row| row.get::<_, At>(0))
-    .optional()
+        (Hash(step.code), &step.client, At(step.now)),
+        |row| row.get::<_, At>(0),
+    )
     .map(|until| until.map(|at| at.0))
 }
 
-fn consume(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Option<Earned>> {
+fn consume(db: &Db<'_>, step: &RedeemStep) -> sql::Result<Option<Earned>> {
     let read = |row: &Row<'_>| {
         Ok(Earned {
             account: row.get(0)?,
@@ -63,33 +62,29 @@ fn consume(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Option<Earned
             amr: row.get(4)?,
         })
     };
-    db.prepare_cached(
+    db.optional(
         "UPDATE code SET used = :now
          WHERE hash = :hash AND client_id = :client AND used IS NULL AND expires > :now
              AND (redirect_uri IS NULL OR redirect_uri = :redirect_uri)
              AND EXISTS (SELECT 1 FROM account WHERE id = code.account_id AND status = 'active')
          RETURNING account_id, scope, auth_time, acr, amr",
-    )?
-    .query_row(
         named_params! {
             ":hash": Hash(step.code), ":client": step.client, ":redirect_uri": step.redirect_uri, ":now": At(step.now),
         },
         read,
     )
-    .optional()
 }
 
 /// Why the code was not consumed. If it had been before, by the same client for the same place, one of the two was a thief,
 /// and nobody can tell which: what the first was given is revoked (RFC 6749 section 4.1.2).
-fn refuse(db: &Connection, step: &RedeemStep) -> rusqlite::Result<Redemption> {
-    let grant: Option<i64> = db
-        .prepare_cached(
-            "SELECT grant_id FROM code
+fn refuse(db: &Db<'_>, step: &RedeemStep) -> sql::Result<Redemption> {
+    let grant: Option<i64> = db.optional(
+        "SELECT grant_id FROM code
              WHERE hash = ?1 AND client_id = ?2 AND used IS NOT NULL AND grant_id IS NOT NULL
                  AND (redirect_uri IS NULL OR redirect_uri = ?3)",
-        )?
-        .query_row((Hash(step.code), &step.client, &step.redirect_uri), |row| row.get(0))
-        .optional()?;
+        (Hash(step.code), &step.client, &step.redirect_uri),
+        |row| row.get(0),
+    )?;
     let Some(grant) = grant else { return Ok(Redemption::Invalid) };
     Ok(revoke_grant(db, grant, "code-reused", step.now)?.map_or(Redemption::Invalid, Redemption::Reused))
 }

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
+use crate::store::sql::{self, Db, named_params};
 use async_trait::async_trait;
-use rusqlite::{Connection, named_params};
 
 use crate::model::Timestamp;
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
 use crate::tokens::session::{Api, SessionRule};
-use crate::tokens::store::sqlite::grants::{NewTokens, issue_tokens};
-use crate::tokens::store::sqlite::rows::At;
-use crate::tokens::store::sqlite::{SqliteStore, challenges, factors, grants};
+use crate::tokens::store::steps::grants::{NewTokens, issue_tokens};
+use crate::tokens::store::steps::rows::At;
+use crate::tokens::store::steps::{StepStore, challenges, factors, grants};
 use crate::tokens::store::{
     ChallengeId, ChallengeKind, Confirmation, Descent, EmailFactor, EntryStore, Issued, NO_CLIENT, OpenStep, StoreFault,
 };
 
 #[async_trait]
-impl EntryStore for SqliteStore {
+impl EntryStore for StepStore {
     async fn email_factor(&self, account: AccountId) -> Result<Option<Box<str>>, StoreFault> {
         self.readers.read(move |db| factors::email(db, account)).await
     }
@@ -65,20 +65,22 @@ pub(super) struct NewSession<'a> {
 }
 
 /// Opens a session; the number of its grant, and what was issued.
-pub(super) fn open(db: &Connection, new: &NewSession<'_>) -> rusqlite::Result<(i64, Issued)> {
+pub(super) fn open(db: &Db<'_>, new: &NewSession<'_>) -> sql::Result<(i64, Issued)> {
     let end = new.now.after(new.rule.absolute);
     let idle = new.rule.idle.map(|idle| i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
-    db.prepare_cached(
+    db.execute(
         "INSERT INTO session (sid, account_id, api, auth_time, acr, amr, created, last_seen, idle_ms, expires)
          VALUES (:sid, :account, :api, :auth_time, :acr, :amr, :now, :now, :idle, :end)",
-    )?
-    .execute(named_params! {
-        ":sid": new.sid, ":account": new.account, ":api": new.rule.api.name(), ":auth_time": At(new.auth_time),
-        ":acr": new.acr, ":amr": new.amr, ":now": At(new.now), ":idle": idle, ":end": At(end),
-    })?;
-    db.prepare_cached("INSERT INTO token_grant (sid, client_id, scope, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((new.sid, new.client, new.scope, At(new.now), At(end)))?;
-    let grant = db.last_insert_rowid();
+        named_params! {
+            ":sid": new.sid, ":account": new.account, ":api": new.rule.api.name(), ":auth_time": At(new.auth_time),
+            ":acr": new.acr, ":amr": new.amr, ":now": At(new.now), ":idle": idle, ":end": At(end),
+        },
+    )?;
+    let grant = db.one(
+        "INSERT INTO token_grant (sid, client_id, scope, created, expires) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id",
+        (new.sid, new.client, new.scope, At(new.now), At(end)),
+        |row| row.get(0),
+    )?;
     let tokens = NewTokens {
         sid: new.sid,
         grant,
@@ -93,15 +95,14 @@ pub(super) fn open(db: &Connection, new: &NewSession<'_>) -> rusqlite::Result<(i
     Ok((grant, issued))
 }
 
-pub(super) fn open_by_password(db: &Connection, step: &OpenStep) -> rusqlite::Result<bool> {
+pub(super) fn open_by_password(db: &Db<'_>, step: &OpenStep) -> sql::Result<bool> {
     // Looked at again here: the factor may have been switched on while the password was being checked.
     let factor = db
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM email_factor WHERE account_id = ?1)")?
-        .query_row([step.account], |row| row.get::<_, bool>(0))?;
+        .one("SELECT EXISTS (SELECT 1 FROM email_factor WHERE account_id = ?1)", [step.account], |row| row.get::<_, bool>(0))?;
     if factor { Ok(false) } else { open_own(db, step) }
 }
 
-pub(super) fn open_by_code(db: &Connection, code: &Confirmation, step: &OpenStep) -> rusqlite::Result<bool> {
+pub(super) fn open_by_code(db: &Db<'_>, code: &Confirmation, step: &OpenStep) -> sql::Result<bool> {
     if !challenges::consume(db, code, step.account, step.now)? {
         return Ok(false);
     }
@@ -109,10 +110,11 @@ pub(super) fn open_by_code(db: &Connection, code: &Confirmation, step: &OpenStep
 }
 
 /// Opens a session that belongs to no client, if the account can be used.
-fn open_own(db: &Connection, step: &OpenStep) -> rusqlite::Result<bool> {
-    let signed_in = db
-        .prepare_cached("UPDATE account SET last_authentication = ?2, modified = ?2 WHERE id = ?1 AND status = 'active'")?
-        .execute((step.account, At(step.now)))?;
+fn open_own(db: &Db<'_>, step: &OpenStep) -> sql::Result<bool> {
+    let signed_in = db.execute(
+        "UPDATE account SET last_authentication = ?2, modified = ?2 WHERE id = ?1 AND status = 'active'",
+        (step.account, At(step.now)),
+    )?;
     if signed_in == 0 {
         return Ok(false);
     }
@@ -134,17 +136,16 @@ fn open_own(db: &Connection, step: &OpenStep) -> rusqlite::Result<bool> {
     Ok(true)
 }
 
-pub(super) fn end(db: &Connection, sid: &str, api: Api, now: Timestamp) -> rusqlite::Result<bool> {
-    let ended = db
-        .prepare_cached(
-            "UPDATE session SET ended = ?3, end_reason = 'signed-out'
+pub(super) fn end(db: &Db<'_>, sid: &str, api: Api, now: Timestamp) -> sql::Result<bool> {
+    let ended = db.execute(
+        "UPDATE session SET ended = ?3, end_reason = 'signed-out'
              WHERE sid = ?1 AND api = ?2 AND ended IS NULL AND expires > ?3",
-        )?
-        .execute((sid, api.name(), At(now)))?;
-    db.prepare_cached(
+        (sid, api.name(), At(now)),
+    )?;
+    db.execute(
         "UPDATE token_grant SET revoked = ?2, end_reason = 'signed-out'
          WHERE sid = ?1 AND revoked IS NULL AND EXISTS (SELECT 1 FROM session s WHERE s.sid = ?1 AND s.ended IS NOT NULL)",
-    )?
-    .execute((sid, At(now)))?;
+        (sid, At(now)),
+    )?;
     Ok(ended == 1)
 }

@@ -1,7 +1,7 @@
 //! Sessions that live by being used: opened by a login, exchanged for tokens of an identity, ended by a logout.
 
+use crate::store::sql::{self, Db, Row, named_params};
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use crate::model::Timestamp;
 use crate::store::cuts::Fingerprint;
@@ -9,15 +9,15 @@ use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
 use crate::tokens::identity::{Identity, NewIdentity};
 use crate::tokens::keyring::Mac;
-use crate::tokens::store::sqlite::rows::{At, Hash, Kind};
-use crate::tokens::store::sqlite::{SqliteStore, accounts, identities, step_up};
+use crate::tokens::store::steps::rows::{At, Hash, Kind};
+use crate::tokens::store::steps::{StepStore, accounts, identities, step_up};
 use crate::tokens::store::{
     ChallengeId, ChallengeKind, CodeAnswer, CodeVerdict, Enrolled, Exchange, ExchangeStep, LastSeen, OpenSession,
     PasswordChange, PasswordHash, PushAnswer, PushVerdict, Reachable, SessionStore, StoreFault,
 };
 
 #[async_trait]
-impl SessionStore for SqliteStore {
+impl SessionStore for StepStore {
     async fn add_api_key(&self, name: &str, key: Mac, now: Timestamp) -> Result<(), StoreFault> {
         let name = name.to_owned();
         self.writer.step(move |db| identities::add_api_key(db, &name, key, now)).await
@@ -98,99 +98,98 @@ impl SessionStore for SqliteStore {
     }
 }
 
-fn open(db: &Connection, step: &OpenSession) -> rusqlite::Result<Option<Identity>> {
+fn open(db: &Db<'_>, step: &OpenSession) -> sql::Result<Option<Identity>> {
     let Some(identity) = identities::first_of(db, step.account)? else { return Ok(None) };
-    let used = db
-        .prepare_cached("UPDATE account SET last_authentication = ?2, modified = ?2 WHERE id = ?1 AND status = 'active'")?
-        .execute((step.account, At(step.now)))?;
+    let used = db.execute(
+        "UPDATE account SET last_authentication = ?2, modified = ?2 WHERE id = ?1 AND status = 'active'",
+        (step.account, At(step.now)),
+    )?;
     if used != 1 {
         return Ok(None);
     }
     let end = step.now.after(step.rule.absolute);
     let idle = step.rule.idle.map(|idle| i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
-    db.prepare_cached(
+    db.execute(
         "INSERT INTO session (sid, account_id, api, client_id, auth_time, acr, amr, created, last_seen, idle_ms, expires)
          VALUES (:sid, :account, :api, :client, :auth_time, :acr, :amr, :now, :now, :idle, :end)",
-    )?
-    .execute(named_params! {
-        ":sid": step.sid, ":account": step.account, ":api": step.rule.api.name(), ":client": step.client,
-        ":auth_time": At(step.authentication.at), ":acr": step.authentication.context, ":amr": step.authentication.methods,
-        ":now": At(step.now), ":idle": idle, ":end": At(end),
-    })?;
+        named_params! {
+            ":sid": step.sid, ":account": step.account, ":api": step.rule.api.name(), ":client": step.client,
+            ":auth_time": At(step.authentication.at), ":acr": step.authentication.context, ":amr": step.authentication.methods,
+            ":now": At(step.now), ":idle": idle, ":end": At(end),
+        },
+    )?;
     let token_end = step.now.after(step.rule.access_ttl).min(end);
-    db.prepare_cached("INSERT INTO access_token (hash, kind, sid, issued, expires) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
-        Hash(step.token),
-        Kind(step.kind),
-        &step.sid,
-        At(step.now),
-        At(token_end),
-    ))?;
+    db.execute(
+        "INSERT INTO access_token (hash, kind, sid, issued, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (Hash(step.token), Kind(step.kind), &step.sid, At(step.now), At(token_end)),
+    )?;
     Ok(Some(identity))
 }
 
-fn exchange(db: &Connection, step: &ExchangeStep) -> rusqlite::Result<Exchange> {
+fn exchange(db: &Db<'_>, step: &ExchangeStep) -> sql::Result<Exchange> {
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get::<_, At>(2)?.0));
-    let held: Option<(AccountId, Box<str>, Timestamp)> = db
-        .prepare_cached(
-            "SELECT s.account_id, s.sid, s.expires FROM access_token t
+    let held: Option<(AccountId, Box<str>, Timestamp)> = db.optional(
+        "SELECT s.account_id, s.sid, s.expires FROM access_token t
              JOIN session s ON s.sid = t.sid
              JOIN account a ON a.id = s.account_id
              WHERE t.hash = ?1 AND t.revoked IS NULL AND t.expires > ?2 AND s.ended IS NULL AND s.expires > ?2
                  AND a.status = 'active'",
-        )?
-        .query_row((Hash(step.held), At(step.now)), read)
-        .optional()?;
+        (Hash(step.held), At(step.now)),
+        read,
+    )?;
     let Some((account, sid, session_end)) = held else { return Ok(Exchange::Gone) };
     let Some(identity) = identities::one_of(db, account, step.identity)? else { return Ok(Exchange::NotTheirs) };
     // A second factor that was shown for the token held counts for the one that follows from it.
-    db.prepare_cached(
+    db.execute(
         "INSERT INTO access_token (hash, kind, sid, identity_id, issued, expires, acr, amr, auth_time)
          SELECT :token, 'access', :sid, :identity, :now, :end, acr, amr, auth_time FROM access_token WHERE hash = :held",
-    )?
-    .execute(named_params! {
-        ":token": Hash(step.token), ":sid": sid, ":identity": identity.id, ":now": At(step.now),
-        ":end": At(step.now.after(step.access_ttl).min(session_end)), ":held": Hash(step.held),
-    })?;
+        named_params! {
+            ":token": Hash(step.token), ":sid": sid, ":identity": identity.id, ":now": At(step.now),
+            ":end": At(step.now.after(step.access_ttl).min(session_end)), ":held": Hash(step.held),
+        },
+    )?;
     Ok(Exchange::Issued(identity))
 }
 
-fn end(db: &Connection, token: Fingerprint, now: Timestamp) -> rusqlite::Result<Option<Box<str>>> {
-    db.prepare_cached(
+fn end(db: &Db<'_>, token: Fingerprint, now: Timestamp) -> sql::Result<Option<Box<str>>> {
+    db.optional(
         "UPDATE session SET ended = ?2, end_reason = 'logged-out'
          WHERE ended IS NULL AND sid = (SELECT sid FROM access_token WHERE hash = ?1 AND revoked IS NULL) RETURNING sid",
-    )?
-    .query_row((Hash(token), At(now)), |row| row.get(0))
-    .optional()
+        (Hash(token), At(now)),
+        |row| row.get(0),
+    )
 }
 
-fn note_uses(db: &Connection, uses: &[(Box<str>, LastSeen)], now: Timestamp) -> rusqlite::Result<()> {
-    let mut note = db.prepare_cached("UPDATE session SET last_seen = ?2 WHERE sid = ?1 AND last_seen < ?2")?;
-    let mut end =
-        db.prepare_cached("UPDATE session SET ended = ?2, end_reason = 'not-used' WHERE sid = ?1 AND ended IS NULL")?;
+fn note_uses(db: &Db<'_>, uses: &[(Box<str>, LastSeen)], now: Timestamp) -> sql::Result<()> {
     for (sid, seen) in uses {
         match seen {
-            LastSeen::At(at) => note.execute((sid, At(*at)))?,
-            LastSeen::TooLongAgo => end.execute((sid, At(now)))?,
+            LastSeen::At(at) => {
+                db.execute("UPDATE session SET last_seen = ?2 WHERE sid = ?1 AND last_seen < ?2", (sid, At(*at)))?
+            }
+            LastSeen::TooLongAgo => db.execute(
+                "UPDATE session SET ended = ?2, end_reason = 'not-used' WHERE sid = ?1 AND ended IS NULL",
+                (sid, At(now)),
+            )?,
         };
     }
     Ok(())
 }
 
-fn change_password(db: &Connection, step: &PasswordChange) -> rusqlite::Result<Option<Identity>> {
+fn change_password(db: &Db<'_>, step: &PasswordChange) -> sql::Result<Option<Identity>> {
     let PasswordChange { old, new, expires, former_kept, session } = step;
-    let changed = db
-        .prepare_cached("UPDATE password SET phc = ?3, changed = ?4, expires = ?5 WHERE account_id = ?1 AND phc = ?2")?
-        .execute((session.account, &old.0, &new.0, At(session.now), expires.map(At)))?;
+    let changed = db.execute(
+        "UPDATE password SET phc = ?3, changed = ?4, expires = ?5 WHERE account_id = ?1 AND phc = ?2",
+        (session.account, &old.0, &new.0, At(session.now), expires.map(At)),
+    )?;
     if changed != 1 {
         return Ok(None);
     }
     accounts::keep_former_password(db, session.account, old, *former_kept)?;
-    db.prepare_cached(
+    db.execute(
         "UPDATE session SET ended = ?2, end_reason = 'password-changed' WHERE account_id = ?1 AND ended IS NULL",
-    )?
-    .execute((session.account, At(session.now)))?;
+        (session.account, At(session.now)),
+    )?;
     // What was earned with the old password but not redeemed yet goes with it.
-    db.prepare_cached("UPDATE code SET used = ?2 WHERE account_id = ?1 AND used IS NULL")?
-        .execute((session.account, At(session.now)))?;
+    db.execute("UPDATE code SET used = ?2 WHERE account_id = ?1 AND used IS NULL", (session.account, At(session.now)))?;
     open(db, session)
 }
