@@ -9,9 +9,10 @@ use crate::app::observer::Counting;
 use crate::app::shared;
 use crate::app::state::{self, State};
 use crate::model::{Clock, Entropy};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::store::cuts::Cuts;
 use crate::store::journal::Journal;
+use crate::store::login_guard::{GuardLedger, GuardMemory, GuardTerms, LoginGuard};
 use crate::store::revocations::{Ledger, Revocations};
 use crate::store::valkey::Valkey;
 use crate::telemetry::Metrics;
@@ -31,6 +32,8 @@ pub(super) struct Ground {
     /// What is shared with other gateways, if anything is.
     #[expect(dead_code, reason = "the first to use it comes with the next change")]
     pub(super) valkey: Option<Valkey>,
+    /// The login guards, in the order of the plan's.
+    pub(super) login_guards: Box<[Arc<LoginGuard>]>,
     /// Keep a second gateway off the embedded service's database and off the state file.
     _claims: [Option<File>; 2],
 }
@@ -42,21 +45,44 @@ impl Ground {
         let metrics = Arc::new(Metrics::new(&plan).map_err(|error| StartError::Program(error.to_string()))?);
         let counting = Arc::new(Counting(Arc::clone(&metrics)));
         let database = plan.token_service.as_ref().map(|service| state::claim(&service.database)).transpose()?;
-        let State { cuts, journal, claim } = State::open(&plan, clock.now())?;
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let State { cuts, journal, guards, claim } = State::open(&plan, &*entropy, clock.now())?;
         let valkey = shared::start(&plan, Arc::clone(&counting) as _).await?;
         let ledger = journal.clone().map(|journal| journal as Arc<dyn Ledger>);
         let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _);
+        let login_guards = login_guards(&plan, guards, &clock, journal.as_ref(), &counting);
         Ok(Self {
             plan: Arc::new(plan),
             clock,
-            entropy: Arc::new(SystemEntropy),
+            entropy,
             metrics,
             counting,
             cuts,
             journal,
             revocations,
             valkey,
+            login_guards,
             _claims: [database, claim],
         })
     }
+}
+
+fn login_guards(
+    plan: &Plan,
+    mut memory: GuardMemory,
+    clock: &Arc<dyn Clock>,
+    journal: Option<&Arc<Journal>>,
+    counting: &Arc<Counting>,
+) -> Box<[Arc<LoginGuard>]> {
+    let key = memory.key;
+    let mut start = |guard: &Arc<plan::LoginGuard>| {
+        let terms = GuardTerms { name: Arc::clone(&guard.name), by: guard.by.clone(), rule: guard.rule };
+        let started = LoginGuard::new(terms, &key, Arc::clone(clock), Arc::clone(counting) as _);
+        let counted = memory.counters.remove(&*guard.name).unwrap_or_default();
+        Arc::new(match journal {
+            Some(journal) => started.remembering(counted, Arc::clone(journal) as Arc<dyn GuardLedger>),
+            None => started,
+        })
+    };
+    plan.login_guards.iter().map(&mut start).collect()
 }

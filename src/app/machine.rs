@@ -1,10 +1,14 @@
 //! The machine: its clocks and its randomness. The one file that reads them.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
 
 use crate::model::{Clock, Entropy, Now, Secret, Tick, Timestamp};
+
+/// What the monotonic clock shows when it starts: as much as anything is remembered over a restart, so that what happened before
+/// it has an instant too.
+const HEAD_START: Duration = Duration::from_hours(60 * 24);
 
 /// The machine's clocks.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ impl Clock for SystemClock {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             wall: Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)),
-            tick: Tick::from_millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            tick: Tick::default().after(HEAD_START).after(self.started.elapsed()),
         }
     }
 }

@@ -34,10 +34,9 @@ use crate::app::upkeep::{Cleaner, Gauges, write_uses};
 use crate::flow::{Flow, Limits};
 use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::notify;
-use crate::plan::{self, Plan, Servers};
+use crate::plan::{Plan, Servers};
 use crate::store::cuts::Cuts;
 use crate::store::journal::JournalFault;
-use crate::store::login_guard::{GuardTerms, LoginGuard};
 use crate::store::valkey::LinkFault;
 use crate::telemetry::start_logs;
 use crate::tokens::TokenService;
@@ -246,16 +245,7 @@ pub fn prove(plan: &Plan) -> Result<(), StartError> {
 
 fn flow(ground: &Ground, verifier: &Arc<Verifier>) -> Flow {
     let limits = Limits::new(&ground.plan.limits, &*ground.entropy, Arc::clone(&ground.counting) as _);
-    Flow::new(Arc::clone(verifier), ground.revocations.clone(), limits).with_login_guards(login_guards(ground))
-}
-
-fn login_guards(ground: &Ground) -> Box<[Arc<LoginGuard>]> {
-    let start = |guard: &Arc<plan::LoginGuard>| {
-        let terms = GuardTerms { name: Arc::clone(&guard.name), by: guard.by.clone(), rule: guard.rule };
-        let clock = Arc::clone(&ground.clock);
-        Arc::new(LoginGuard::new(terms, clock, &*ground.entropy, Arc::clone(&ground.counting) as _))
-    };
-    ground.plan.login_guards.iter().map(start).collect()
+    Flow::new(Arc::clone(verifier), ground.revocations.clone(), limits).with_login_guards(ground.login_guards.clone())
 }
 
 fn verifier(ground: &Ground, embedded: Option<&Embedded>) -> Result<Verifier, SetupError> {

@@ -56,6 +56,10 @@ impl GuardWitness for Counting {
     fn happened(&self, guard: &str, happening: Happening) {
         self.0.login_guarded(guard, happening.word());
     }
+
+    fn not_kept(&self) {
+        self.0.store_failed("lock");
+    }
 }
 
 impl Tally for Counting {

@@ -1,4 +1,4 @@
-//! What outlives a request, put together: the cuts and the file that keeps them.
+//! What outlives a request, put together: the cuts, what login guards have counted, and the file that keeps both.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::StartError;
-use crate::model::Now;
+use crate::model::{Entropy, Now};
 use crate::plan::{IssuerKind, OnOutage, Plan};
 use crate::store::cuts::Cuts;
 use crate::store::journal::{Journal, Terms};
+use crate::store::login_guard::{GuardKey, GuardMemory};
 
 /// How long an introspection may be in the air when a cut is made; added to what cuts must be remembered for.
 const LONGEST_LOAD: Duration = Duration::from_mins(1);
@@ -19,14 +20,16 @@ const LONGEST_LOAD: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) cuts: Arc<Cuts>,
-    /// Where cuts are kept, if the plan has tokens that nobody can be asked about.
+    /// Where all of it is kept, if the plan has tokens that nobody can be asked about, or login guards.
     pub(super) journal: Option<Arc<Journal>>,
+    /// What login guards had counted before.
+    pub(super) guards: GuardMemory,
     /// Keeps a second gateway off the journal.
     pub(super) claim: Option<File>,
 }
 
 impl State {
-    pub(super) fn open(plan: &Plan, now: Now) -> Result<Self, StartError> {
+    pub(super) fn open(plan: &Plan, entropy: &dyn Entropy, now: Now) -> Result<Self, StartError> {
         let retention = retention(plan);
         let cuts = Arc::new(Cuts::new(retention));
         let self_contained = plan.issuers.iter().filter(|issuer| matches!(issuer.kind, IssuerKind::Jwt(_)));
@@ -34,13 +37,15 @@ impl State {
             issuers: self_contained.map(|issuer| (issuer.id, issuer.name.clone())).collect(),
             retention,
             capacity: Cuts::CAPACITY,
+            fresh_key: GuardKey::random(entropy),
         };
-        let Some(file) = plan.store.file.as_ref().filter(|_| !terms.issuers.is_empty()) else {
-            return Ok(Self { cuts, journal: None, claim: None });
+        let is_needed = !terms.issuers.is_empty() || !plan.login_guards.is_empty();
+        let Some(file) = plan.store.file.as_ref().filter(|_| is_needed) else {
+            return Ok(Self { cuts, journal: None, guards: GuardMemory::none(entropy), claim: None });
         };
         let claim = claim(file)?;
-        let journal = Journal::open(file, terms, &cuts, now)?;
-        Ok(Self { cuts, journal: Some(Arc::new(journal)), claim: Some(claim) })
+        let (journal, guards) = Journal::open(file, terms, &cuts, now)?;
+        Ok(Self { cuts, journal: Some(Arc::new(journal)), guards, claim: Some(claim) })
     }
 }
 

@@ -137,7 +137,7 @@ impl Flow {
     /// Closes the books on a forwarded request, before the first byte of its answer goes down: what it may have ended is cut.
     pub async fn settle(&self, forward: &mut Forward, outcome: Outcome, now: Now) {
         if let (Some(attempt), Some(guard)) = (forward.attempt.take(), &forward.route.login_guard) {
-            attempt.settle(login::ending_of(guard, outcome));
+            attempt.settle(login::ending_of(guard, outcome)).await;
         }
         if let (Some(passage), Some(passenger)) = (&forward.route.passage, &forward.passenger) {
             self.disembark(passage, passenger, outcome, now).await;

@@ -33,6 +33,20 @@ impl Source {
     }
 }
 
+impl SourceKey {
+    /// The address that stands for it: the lowest of its network.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
+
+    /// The key that [`address`](Self::address) told, wherever that was written down in between.
+    #[must_use]
+    pub fn told(address: IpAddr) -> Self {
+        Self(address)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

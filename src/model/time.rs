@@ -74,6 +74,12 @@ impl Tick {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The instant `by` earlier; no earlier than the clock's start.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// The instant `by` later; saturates.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {

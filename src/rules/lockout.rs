@@ -118,6 +118,12 @@ impl Attempts {
         self.locked_until.filter(|until| now < *until).map(|until| until.since(now))
     }
 
+    /// Whether there is no lock, nor one that is over and was not noticed yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.locked_until.is_none()
+    }
+
     /// Consecutive failures so far.
     #[must_use]
     pub fn failed(&self) -> u32 {

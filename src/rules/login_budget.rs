@@ -44,6 +44,38 @@ pub struct Budget {
     failed_at: Option<Tick>,
 }
 
+/// What a restart must not forget of a counter. In ages, because the instants of one process mean nothing to the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Kept {
+    /// Consecutive failures.
+    pub failed: u32,
+    /// How long ago the last of them was.
+    pub failed_ago: Duration,
+    /// What is left of a lock.
+    pub lock_left: Option<Duration>,
+    /// What the window counts.
+    pub recent: u32,
+    /// How long ago the last of that was.
+    pub recent_ago: Duration,
+}
+
+impl Kept {
+    /// Whether there is nothing to be remembered.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.failed == 0 && self.lock_left.is_none() && self.recent == 0
+    }
+
+    /// For how long there is something to be remembered.
+    #[must_use]
+    pub fn lasts(&self, rule: &BudgetRule) -> Duration {
+        let failures = if self.failed == 0 { Duration::ZERO } else { rule.memory().saturating_sub(self.failed_ago) };
+        let window = rule.window.filter(|_| self.recent > 0);
+        let window = window.map_or(Duration::ZERO, |window| window.within.saturating_sub(self.recent_ago));
+        failures.max(window).max(self.lock_left.unwrap_or_default())
+    }
+}
+
 /// Whether an attempt may begin, in the order of what is said first when several counters refuse it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Answer {
@@ -123,6 +155,42 @@ impl Budget {
         let windowless = rule.window.is_none_or(|window| self.recent.back().is_none_or(|at| now.since(*at) >= window.within));
         let unfailed = old || self.attempts.failed() == 0;
         self.in_flight == 0 && self.attempts.lock_left(now).is_none() && unfailed && windowless
+    }
+
+    /// What a restart must not forget.
+    #[must_use]
+    pub fn kept(&self, rule: &BudgetRule, now: Tick) -> Kept {
+        let failed_ago = self.failed_at.map_or(Duration::ZERO, |last| now.since(last));
+        let recent = rule
+            .window
+            .map_or(0, |window| self.recent.len() - self.recent.partition_point(|at| now.since(*at) >= window.within));
+        let lock_left = self.attempts.lock_left(now);
+        let remembered = self.failed_at.is_some() && failed_ago < rule.memory();
+        Kept {
+            failed: if remembered && self.attempts.is_open() || lock_left.is_some() { self.attempts.failed() } else { 0 },
+            failed_ago,
+            lock_left,
+            recent: u32::try_from(recent).unwrap_or(u32::MAX),
+            recent_ago: self.recent.back().map_or(Duration::ZERO, |last| now.since(*last)),
+        }
+    }
+
+    /// A counter as it was before a restart. Of a window only its count and its latest attempt were written down: it is as full
+    /// as it was, and all of it ends with that attempt. The rule may be another than before.
+    #[must_use]
+    pub fn restored(rule: &BudgetRule, kept: &Kept, now: Tick) -> Self {
+        let mut budget = Self::default();
+        if let Some(lock) =
+            rule.lock.filter(|_| kept.failed > 0 && (kept.lock_left.is_some() || kept.failed_ago < rule.memory()))
+        {
+            budget.attempts = Attempts::restored(&lock, kept.failed, kept.lock_left, now);
+            budget.failed_at = Some(now.before(kept.failed_ago));
+        }
+        if let Some(window) = rule.window.filter(|window| kept.recent_ago < window.within) {
+            let count = kept.recent.min(window.attempts);
+            budget.recent.extend((0..count).map(|_| now.before(kept.recent_ago)));
+        }
+        budget
     }
 
     fn forget(&mut self, rule: &BudgetRule, now: Tick) {
@@ -229,6 +297,42 @@ mod tests {
         assert_eq!([302, 400, 429, 500, 503].map(of), [Ending::Abandoned; 5]);
         assert_eq!(ending(302, Some(&[302]), &[200]), Ending::Succeeded);
         assert_eq!(ending(200, Some(&[302]), &[200]), Ending::Failed);
+    }
+
+    #[test]
+    fn what_is_left_of_a_lock_and_of_a_window_outlives_a_restart_and_nothing_of_it_outlives_its_end() {
+        let rule = BudgetRule { lock: locking().lock, ..windowed(7, 60_000, false) };
+        let mut before = Budget::default();
+        for failure in 0..5 {
+            attempt(&mut before, &rule, Ending::Failed, 1_000 * failure);
+        }
+        let kept = before.kept(&rule, at(10_000));
+        let restart = 5_000_000;
+        let restored = || Budget::restored(&rule, &kept, at(restart));
+        assert_eq!(restored().begin(&rule, at(restart)), Answer::Locked(LOCK.saturating_sub(Duration::from_secs(6))));
+        let unlocked = restart + 1_794_000;
+        assert_eq!(restored().begin(&rule, at(unlocked)), Answer::Admitted);
+        let windowed = windowed(5, 60_000, false);
+        let mut restored = Budget::restored(&windowed, &kept, at(restart));
+        assert_eq!(restored.begin(&windowed, at(restart)), Answer::Spent(Duration::from_secs(54)));
+        assert_eq!(restored.begin(&windowed, at(restart + 54_000)), Answer::Admitted);
+        let over = before.kept(&rule, at(3_700_000));
+        assert!(over.is_blank(), "{over:?}");
+    }
+
+    #[test]
+    fn failures_that_did_not_lock_yet_outlive_a_restart_for_as_long_as_they_count() {
+        let mut before = Budget::default();
+        for _ in 0..4 {
+            attempt(&mut before, &locking(), Ending::Failed, 0);
+        }
+        let kept = before.kept(&locking(), at(1_000));
+        let mut after = Budget::restored(&locking(), &kept, at(90_000_000));
+        attempt(&mut after, &locking(), Ending::Failed, 90_000_000);
+        assert_eq!(after.begin(&locking(), at(90_000_000)), Answer::Locked(LOCK));
+        let late = Kept { failed_ago: Duration::from_hours(1), ..kept };
+        assert_eq!(Budget::restored(&locking(), &late, at(90_000_000)), Budget::default());
+        assert_eq!(kept.lasts(&locking()), Duration::from_secs(3_599));
     }
 
     /// What may happen to a counter.

@@ -1,24 +1,29 @@
-//! Guards on logins at token services that are not ours: the counters of everybody, applied under one lock, and the wait when
-//! attempts in flight fill a budget.
+//! Guards on logins at token services that are not ours: the wait when attempts in flight fill a budget, and what is said.
 //!
 //! Imports `model`, `rules::{lockout, login_budget}` and the primitives of aws-lc-rs. An account is known here only by a keyed
-//! hash of its folded name. A counter that counts anything is never pushed out: when there is no room, newcomers are refused.
-//! Deliberately absent: where a login names its account (`rules::account_key`), and files: a restart forgets.
+//! hash of its folded name. The counters are in `table`, under one lock in `local`; `memory` says what of them outlives a
+//! restart. A counter that counts anything is never pushed out: when there is no room, newcomers are refused. Deliberately
+//! absent: where a login names its account (`rules::account_key`), and files (`store::journal`).
 
+mod local;
+mod memory;
 mod table;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::model::{Clock, CountedBy, Denial, Entropy, NonEmpty, SourceKey};
+use crate::model::{Clock, CountedBy, Denial, NonEmpty, SourceKey};
 use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, BudgetRule};
+use crate::store::revocations::NotKept;
+use local::Local;
+pub use memory::{Counted, CounterName, GuardKey, GuardLedger, GuardMemory, Noted};
 pub use table::{ACQUAINTANCES, COUNTERS};
-use table::{AccountHash, Caller, Refusal, Reservation, Table};
+use table::{AccountHash, Caller, Refusal, Reservation};
 
 /// How long an attempt waits for one in flight to settle.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -82,6 +87,8 @@ impl Happening {
 pub trait GuardWitness: Send + Sync + fmt::Debug {
     /// An attempt was refused or is settled.
     fn happened(&self, guard: &str, happening: Happening);
+    /// A lock holds, but could not be written down: it will not survive a restart.
+    fn not_kept(&self);
 }
 
 /// One guard with its counters.
@@ -91,7 +98,7 @@ pub struct LoginGuard {
     key: AccountHashing,
     clock: Arc<dyn Clock>,
     witness: Arc<dyn GuardWitness>,
-    table: Mutex<Table>,
+    counters: Local,
     settled: Notify,
     waiting: Semaphore,
 }
@@ -115,20 +122,25 @@ pub struct Attempt {
 }
 
 impl LoginGuard {
-    /// A guard that has seen nothing yet.
+    /// A guard that has seen nothing yet, and whose counters end with the process.
     #[must_use]
-    pub fn new(terms: GuardTerms, clock: Arc<dyn Clock>, entropy: &dyn Entropy, witness: Arc<dyn GuardWitness>) -> Self {
-        let mut key = [0; 32];
-        entropy.fill(&mut key);
+    pub fn new(terms: GuardTerms, key: &GuardKey, clock: Arc<dyn Clock>, witness: Arc<dyn GuardWitness>) -> Self {
         Self {
             terms,
-            key: AccountHashing(hmac::Key::new(hmac::HMAC_SHA256, &key)),
+            key: AccountHashing(hmac::Key::new(hmac::HMAC_SHA256, &key.0)),
             clock,
             witness,
-            table: Mutex::default(),
+            counters: Local::default(),
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING),
         }
+    }
+
+    /// The same with what was counted before a restart, under the same key; from now on `ledger` is told what is counted.
+    #[must_use]
+    pub fn remembering(self, counted: Vec<(CounterName, Counted)>, ledger: Arc<dyn GuardLedger>) -> Self {
+        let counters = Local::restored(&self.terms, counted, Some(ledger), self.clock.now());
+        Self { counters, ..self }
     }
 
     /// Reserves an attempt for an account, named by its folded key. If attempts in flight fill a budget, waits up to two seconds
@@ -168,7 +180,7 @@ impl LoginGuard {
 
     /// `None` while only attempts in flight are in the way.
     fn try_begin(self: &Arc<Self>, caller: Caller) -> Option<Result<Attempt, Denial>> {
-        let reserved = self.table().reserve(&self.terms, caller, self.clock.now().tick);
+        let reserved = self.counters.reserve(&self.terms, caller, self.clock.now());
         match reserved {
             Ok(reservations) => Some(Ok(Attempt { guard: Arc::clone(self), caller, reservations })),
             Err(Refusal::Answer(Answer::Busy)) => None,
@@ -187,17 +199,9 @@ impl LoginGuard {
         denial
     }
 
-    fn settle(&self, caller: Caller, reservations: Vec<Reservation>, ending: Ending) {
-        let now = self.clock.now().tick;
-        let mut table = self.table();
-        let mut locks = false;
-        for reservation in reservations {
-            locks |= table.settle(reservation, ending, now);
-        }
-        if ending == Ending::Succeeded && self.terms.by.contains(&CountedBy::Account) {
-            table.acquaintances.meet(caller, &self.terms.rule, now);
-        }
-        drop(table);
+    /// Whether that locks.
+    fn settle(&self, caller: Caller, reservations: Vec<Reservation>, ending: Ending) -> bool {
+        let locks = self.counters.settle(&self.terms, caller, reservations, ending, self.clock.now());
         self.settled.notify_waiters();
         self.witness.happened(
             &self.terms.name,
@@ -212,6 +216,7 @@ impl LoginGuard {
             let account = format!("{:08x}", u32::from_be_bytes([a, b, c, d]));
             tracing::warn!(guard = &*self.terms.name, account, "an account is locked after too many failures");
         }
+        locks
     }
 
     fn hash(&self, account: &str) -> AccountHash {
@@ -219,17 +224,18 @@ impl LoginGuard {
         hash.iter_mut().zip(hmac::sign(&self.key.0, account.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
         hash
     }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Attempt {
-    /// Settles it, now that its outcome is known.
-    pub fn settle(mut self, ending: Ending) {
+    /// Settles it, now that its outcome is known. A lock that this begins holds at once and is written down when this returns;
+    /// where that fails, it holds until a restart.
+    pub async fn settle(mut self, ending: Ending) {
         let reservations = std::mem::take(&mut self.reservations);
-        self.guard.settle(self.caller, reservations, ending);
+        let locks = self.guard.settle(self.caller, reservations, ending);
+        if locks && let Err(NotKept) = self.guard.counters.written().await {
+            tracing::error!(guard = &*self.guard.terms.name, "a lock could not be written down; it holds until a restart");
+            self.guard.witness.not_kept();
+        }
     }
 }
 

@@ -295,6 +295,43 @@ fn a_source_that_knew_the_password_lately_is_not_locked_out_from_elsewhere() {
 }
 
 #[test]
+fn a_restart_ends_no_lock_and_gives_back_no_guess_and_a_source_that_knew_the_password_stays_known() {
+    let app = login();
+    let gateway = Gateway::start(
+        &("[network]\ntrusted_proxies = [\"127.0.0.1\"]\n".to_owned()
+            + &config(&app, &format!("{BY_EMAIL}\nlock_for = \"1h\""), "access = \"public\"")),
+    );
+    let from = |gateway: &Gateway, source: &str, email: &str, password: &str| {
+        gateway.ask(&attempt(email, password).field("X-Forwarded-For", source)).status
+    };
+    assert_eq!(from(&gateway, "203.0.113.1", "ann", "right"), 200);
+    let wrong = |gateway: &Gateway, email, times: usize| {
+        let statuses: Vec<u16> = (0..times).map(|_| from(gateway, "203.0.113.2", email, "wrong")).collect();
+        assert_eq!(statuses, vec![401; times], "{email}");
+    };
+    wrong(&gateway, "bob", 4);
+    wrong(&gateway, "ann", 5);
+    let gateway = Gateway::start_again(gateway.kill());
+    let locked = gateway.ask(&attempt("ann", "right").field("X-Forwarded-For", "203.0.113.3"));
+    assert_eq!(locked.status, 429);
+    assert!((3500..=3600).contains(&locked.only("retry-after").parse::<u64>().unwrap()), "{locked:?}");
+    assert_eq!(from(&gateway, "203.0.113.1", "ann", "right"), 200, "who knew it before is not locked out");
+    wrong(&gateway, "bob", 1);
+    assert_eq!(from(&gateway, "203.0.113.2", "bob", "right"), 429, "the fifth in a row");
+    assert_eq!(from(&gateway, "203.0.113.2", "cid", "right"), 200);
+}
+
+#[test]
+fn without_a_state_file_a_restart_forgets() {
+    let app = login();
+    let gateway = Gateway::start(&("[store]\nfile = false\n".to_owned() + &config(&app, BY_EMAIL, "access = \"public\"")));
+    fail(&gateway, "ann", 5);
+    assert_eq!(gateway.ask(&attempt("ann", "right")).status, 429);
+    let gateway = Gateway::start_again(gateway.kill());
+    assert_eq!(gateway.ask(&attempt("ann", "right")).status, 200);
+}
+
+#[test]
 fn a_second_factor_is_guarded_by_the_subject_of_the_token() {
     let (app, service) = (login(), TokenService::start());
     let access = "access = { bearer = { issuers = [\"main\"] } }";

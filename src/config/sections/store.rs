@@ -67,8 +67,8 @@ pub(crate) enum StateFile {
 
 impl Store {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
-        let meaning = "The file in which the revocations of JWTs are kept over a restart, made when an issuer of JWTs is \
-                       configured; false keeps them in memory only.";
+        let meaning = "The file in which the revocations of JWTs and what login guards have counted are kept over a restart, made \
+                       when an issuer of JWTs or a login guard is configured; false keeps them in memory only.";
         Self {
             kind: t.or(
                 "kind",

@@ -9,10 +9,10 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::model::Timestamp;
 use crate::store::cuts::{Fingerprint, Reach};
-use crate::store::journal::JournalFault;
+use crate::store::journal::{JournalFault, guards};
 
 /// The version of the tables that this program writes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// "Prtc": marks a file as ours.
 const APPLICATION: i64 = 0x5072_7463;
@@ -78,6 +78,7 @@ pub(super) fn recognise(connection: &mut Connection) -> Result<(), Fault> {
     let (application, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
     if number("SELECT count(*) FROM sqlite_schema")? == 0 && application == 0 && version == 0 {
         transaction.execute_batch(TABLES)?;
+        transaction.execute_batch(guards::TABLES)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
@@ -90,7 +91,15 @@ pub(super) fn recognise(connection: &mut Connection) -> Result<(), Fault> {
         return Err(Fault::TooNew(version));
     }
     let found: String = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(Fault::Damaged(found)) }
+    if found != "ok" {
+        return Err(Fault::Damaged(found));
+    }
+    if version < VERSION {
+        // Version 1 had no login guards.
+        transaction.execute_batch(guards::TABLES)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Shows every cut of an issuer.

@@ -1,10 +1,13 @@
-//! The state file: what this gateway must not forget when it is restarted. Today that is the cuts of self-contained tokens.
+//! The state file: what this gateway must not forget when it is restarted. That is the cuts of self-contained tokens, and what
+//! login guards have counted.
 //!
-//! Imports `model`, the cuts and `store::sqlite`. An issuer that can be asked again needs no memory of ours: its tokens are
+//! Imports `model`, the cuts, the login guards and `store::sqlite`. An issuer that can be asked again needs no memory of ours: its tokens are
 //! loaded anew after a restart. A JWT is loaded from nowhere, so its cuts are written down, by the issuer's name, because its
-//! number changes with the configuration. Deliberately absent: SQL (`file`), and what a cut means (`cuts`).
+//! number changes with the configuration. Deliberately absent: SQL (`file`, `guards`), and what a cut means (`cuts`).
 
 mod file;
+mod guards;
+mod pad;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,10 +20,12 @@ use async_trait::async_trait;
 use crate::model::{IssuerId, Now, Timestamp};
 use crate::store::cuts::Cuts;
 use crate::store::journal::file::Row;
+use crate::store::journal::pad::Pad;
+use crate::store::login_guard::{GuardKey, GuardLedger, GuardMemory, Noted};
 use crate::store::revocations::{Ledger, NotKept, Revocation};
 use crate::store::sqlite::{StoreFault, Writer, connect, keep_private};
 
-/// How long a request waits for its cut to be written down. The cut holds all the while.
+/// How long a request waits for its cut or lock to be written down. It holds all the while.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The state file cannot be used. A gateway that started all the same would let in whom it had shut out.
@@ -75,10 +80,13 @@ pub struct Terms {
     pub retention: Duration,
     /// How many cuts of one issuer are told apart; beyond it they are folded into one, as [`Cuts`] do.
     pub capacity: usize,
+    /// The key of login guards that a file without one is given.
+    pub fresh_key: GuardKey,
 }
 
-/// Cuts, written down.
+/// Cuts and the counters of login guards, written down.
 pub struct Journal {
+    pad: Arc<Pad>,
     writer: Writer,
     terms: Terms,
     opened: Now,
@@ -91,11 +99,12 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Opens the file, makes it if it is not there, and restores what it remembers into `cuts`.
+    /// Opens the file, makes it if it is not there, and restores what it remembers into `cuts`; what it knows of login guards
+    /// is for them.
     ///
     /// # Errors
-    /// [`JournalFault`]; the file is left as it is.
-    pub fn open(path: &Path, terms: Terms, cuts: &Cuts, now: Now) -> Result<Self, JournalFault> {
+    /// [`JournalFault`]; what the file remembers is left as it is.
+    pub fn open(path: &Path, terms: Terms, cuts: &Cuts, now: Now) -> Result<(Self, GuardMemory), JournalFault> {
         keep_private(path).map_err(|source| JournalFault::File { path: path.to_owned(), source })?;
         let database = |source| JournalFault::Database { path: path.to_owned(), source };
         let mut connection = connect(path).map_err(database)?;
@@ -108,23 +117,28 @@ impl Journal {
             });
             read.map_err(|fault| fault.of(path))?;
         }
+        let guards = guards::recall(&connection, terms.fresh_key.clone()).map_err(|fault| fault.of(path))?;
         tracing::info!(file = %path.display(), restored, "the state file is open");
         let writer = Writer::start(connection, "state-writer");
         let writer = writer.map_err(|source| JournalFault::File { path: path.to_owned(), source })?;
-        Ok(Self { writer, terms, opened: now })
+        Ok((Self { pad: Arc::default(), writer, terms, opened: now }, guards))
     }
 
-    /// Deletes what is older than the retention, a little at a time. To be called about once a minute. How many were deleted.
+    /// Deletes cuts that are older than the retention and counters that mean nothing any more, a little at a time. To be called about once a minute. How many were deleted.
     ///
     /// # Errors
     /// [`StoreFault`].
     pub async fn forget_old(&self, now: Now) -> Result<usize, StoreFault> {
         const ROUNDS: usize = 50;
         const BATCH: u32 = 1000;
-        let edge = self.age_clock(now).before(self.terms.retention);
+        // A page that found the writer's queue full goes along.
+        let _ = self.pad.queue(&self.writer);
+        let today = self.age_clock(now);
+        let edge = today.before(self.terms.retention);
         let mut total = 0;
         for _ in 0..ROUNDS {
-            let deleted = self.writer.step(move |db| file::forget(db, edge, BATCH)).await?;
+            let forget = move |db: &_| Ok(file::forget(db, edge, BATCH)? + guards::forget(db, today, BATCH)?);
+            let deleted = self.writer.step(forget).await?;
             total += deleted;
             if deleted == 0 {
                 break;
@@ -157,6 +171,21 @@ impl Ledger for Journal {
                 tracing::error!("a cut is not written down after {PATIENCE:?}; it may not survive a restart");
                 Err(NotKept)
             }
+        }
+    }
+}
+
+#[async_trait]
+impl GuardLedger for Journal {
+    fn note(&self, guard: &Arc<str>, counters: Vec<Noted>) {
+        self.pad.note(&self.writer, guard, counters);
+    }
+
+    async fn written(&self) -> Result<(), NotKept> {
+        let told = self.pad.written(&self.writer).map_err(|_| NotKept)?;
+        match tokio::time::timeout(PATIENCE, told).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(NotKept),
         }
     }
 }

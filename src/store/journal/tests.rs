@@ -1,3 +1,5 @@
+mod login_guards;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use crate::store::revocations::{Cause, Revocations, Unwitnessed};
 
 const STAFF: IssuerId = IssuerId(0);
 const ASKED: IssuerId = IssuerId(1);
+const KEY: GuardKey = GuardKey([1; 32]);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// A folder that is removed when dropped.
@@ -40,7 +43,7 @@ impl Drop for Folder {
 }
 
 fn terms() -> Terms {
-    Terms { issuers: HashMap::from([(STAFF, "staff".into())]), retention: HOUR, capacity: Cuts::CAPACITY }
+    Terms { issuers: HashMap::from([(STAFF, "staff".into())]), retention: HOUR, capacity: Cuts::CAPACITY, fresh_key: KEY }
 }
 
 /// A process that has just begun: its monotonic clock is at nothing.
@@ -50,7 +53,7 @@ fn began(wall: i64) -> Now {
 
 fn open(path: &Path, now: Now) -> (Journal, Cuts) {
     let cuts = Cuts::new(HOUR);
-    (Journal::open(path, terms(), &cuts, now).unwrap(), cuts)
+    (Journal::open(path, terms(), &cuts, now).unwrap().0, cuts)
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -214,7 +217,7 @@ async fn a_second_cut_by_a_clock_that_was_set_back_does_not_soften_the_first() {
 async fn cuts_beyond_the_capacity_are_folded_into_one_that_reaches_everything_until_then() {
     let folder = Folder::new();
     let few = Terms { capacity: 3, ..terms() };
-    let journal = Journal::open(&folder.file(), few, &Cuts::new(HOUR), began(1000)).unwrap();
+    let (journal, _) = Journal::open(&folder.file(), few, &Cuts::new(HOUR), began(1000)).unwrap();
     for (name, secs) in [("a", 1000), ("b", 1001), ("b", 1002), ("c", 900), ("d", 950)] {
         keep(&journal, Reach::Session(name.into()), secs).await;
     }

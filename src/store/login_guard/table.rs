@@ -5,10 +5,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::model::{CountedBy, SourceKey, Tick};
+use crate::model::{CountedBy, Now, SourceKey, Tick};
 use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, Budget, BudgetRule};
 use crate::store::login_guard::GuardTerms;
+use crate::store::login_guard::memory::{Counted, CounterName, Noted};
 
 /// Counters of one guard. To fill them somebody must fail under as many names within the time for which failures count.
 pub const COUNTERS: usize = 131_072;
@@ -22,6 +23,10 @@ const LOOKED_AT: usize = 16;
 /// For how long a source counts for itself after a success of the account.
 pub(super) const ACQUAINTED: Duration = Duration::from_hours(30 * 24);
 
+/// A success is written down anew when the one that is was so long ago.
+const MET_ANEW: Duration = Duration::from_hours(24);
+
+/// A keyed hash of an account's folded name.
 pub(super) type AccountHash = [u8; 32];
 
 /// Whose attempt it is.
@@ -70,6 +75,12 @@ pub(super) struct Reservation {
     pub(super) key: CounterKey,
     pub(super) rule: BudgetRule,
     pub(super) acquainted: bool,
+}
+
+impl Reservation {
+    pub(super) fn name(&self) -> CounterName {
+        CounterName::of(self.key, self.acquainted)
+    }
 }
 
 /// Why an attempt may not begin, yet or at all.
@@ -142,6 +153,27 @@ impl Table {
         };
         budget.is_some_and(|budget| budget.settle(&rule, ending, now))
     }
+
+    /// How a counter stands, as it is written down.
+    pub(super) fn noted(&self, name: CounterName, rule: &BudgetRule, now: Now) -> Noted {
+        let (budget, met) = if name.acquainted {
+            let found = self.acquaintances.known.get(&name.key());
+            (found.map(|found| &found.budget), found.map(|found| now.tick.since(found.succeeded_at)))
+        } else {
+            (self.counters.budgets.get(&name.key()), None)
+        };
+        (name, budget.and_then(|budget| Counted::of(&budget.kept(rule, now.tick), met, rule, now)))
+    }
+
+    /// Notes a success of an account at a source; what of that is to be written down.
+    pub(super) fn meet(&mut self, caller: Caller, rule: &BudgetRule, now: Now) -> Vec<Noted> {
+        let key = CounterKey { account: Some(caller.account), source: Some(caller.source) };
+        let mut changed = Vec::new();
+        if self.acquaintances.meet(key, rule, now.tick, |gone| changed.push((CounterName::of(gone, true), None))) {
+            changed.push(self.noted(CounterName::of(key, true), rule, now));
+        }
+        changed
+    }
 }
 
 impl Refusal {
@@ -166,6 +198,13 @@ impl Counters {
         Some(self.budgets.entry(key).or_default())
     }
 
+    /// Puts a counter where there is room.
+    pub(super) fn restore(&mut self, key: CounterKey, budget: Budget) {
+        if self.budgets.len() < COUNTERS && self.budgets.insert(key, budget).is_none() {
+            self.order.push_back(key);
+        }
+    }
+
     /// Looks at some of the oldest for each that comes, so that the table shrinks faster than it grows once a flood is over.
     pub(super) fn make_room(&mut self, rule: &BudgetRule, now: Tick) {
         for _ in 0..LOOKED_AT {
@@ -185,11 +224,11 @@ impl Acquaintances {
     }
 
     /// Notes a success. If there is no room even after a look at the oldest, the source goes on being counted with all others.
-    pub(super) fn meet(&mut self, caller: Caller, rule: &BudgetRule, now: Tick) {
-        let key = CounterKey { account: Some(caller.account), source: Some(caller.source) };
+    /// Whether that is worth writing down; `gone` is told who had to go.
+    pub(super) fn meet(&mut self, key: CounterKey, rule: &BudgetRule, now: Tick, mut gone: impl FnMut(CounterKey)) -> bool {
         if let Some(acquaintance) = self.known.get_mut(&key) {
-            acquaintance.succeeded_at = now;
-            return;
+            let before = std::mem::replace(&mut acquaintance.succeeded_at, now);
+            return now.since(before) >= MET_ANEW;
         }
         for _ in 0..LOOKED_AT {
             let full = self.known.len() >= ACQUAINTANCES;
@@ -199,13 +238,22 @@ impl Acquaintances {
             });
             if dispensable {
                 self.known.remove(&oldest);
+                gone(oldest);
             } else {
                 self.order.push_back(oldest);
             }
         }
-        if self.known.len() < ACQUAINTANCES {
+        let has_room = self.known.len() < ACQUAINTANCES;
+        if has_room {
+            self.restore(key, Acquaintance { succeeded_at: now, budget: Budget::default() });
+        }
+        has_room
+    }
+
+    /// Puts one where there is room.
+    pub(super) fn restore(&mut self, key: CounterKey, acquaintance: Acquaintance) {
+        if self.known.len() < ACQUAINTANCES && self.known.insert(key, acquaintance).is_none() {
             self.order.push_back(key);
-            self.known.insert(key, Acquaintance { succeeded_at: now, budget: Budget::default() });
         }
     }
 }

@@ -1,9 +1,10 @@
 use std::net::Ipv4Addr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::table::ACQUAINTED;
 use super::*;
-use crate::model::{Now, Source, Tick, Timestamp};
+use crate::model::{Entropy, Now, Source, Tick, Timestamp};
 use crate::rules::lockout::LockRule;
 use crate::rules::login_budget::FailureWindow;
 
@@ -34,6 +35,10 @@ impl GuardWitness for Told {
         assert_eq!(guard, "login");
         self.0.lock().unwrap().push(happening);
     }
+
+    fn not_kept(&self) {
+        unreachable!("nothing is written down");
+    }
 }
 
 struct World {
@@ -57,7 +62,7 @@ impl World {
     fn new(by: &[CountedBy], rule: BudgetRule) -> Self {
         let (clock, told) = (Arc::new(ByHand::default()), Arc::new(Told::default()));
         let terms = GuardTerms { name: "login".into(), by: NonEmpty::new(by.to_vec()).unwrap(), rule };
-        let guard = LoginGuard::new(terms, Arc::clone(&clock) as _, &Zeros, Arc::clone(&told) as _);
+        let guard = LoginGuard::new(terms, &GuardKey::random(&Zeros), Arc::clone(&clock) as _, Arc::clone(&told) as _);
         Self { guard: Arc::new(guard), clock, told }
     }
 
@@ -66,7 +71,9 @@ impl World {
     }
 
     async fn attempt(&self, account: &str, from: u8, ending: Ending) -> Result<(), Denial> {
-        self.guard.begin(account, source(from)).await.map(|attempt| attempt.settle(ending))
+        let attempt = self.guard.begin(account, source(from)).await?;
+        attempt.settle(ending).await;
+        Ok(())
     }
 
     async fn fail(&self, account: &str, from: u8, times: usize) {
@@ -76,7 +83,7 @@ impl World {
     }
 
     fn sizes(&self) -> (usize, usize) {
-        let table = self.guard.table();
+        let table = self.guard.counters.table();
         (table.counters.budgets.len(), table.counters.order.len())
     }
 }
@@ -162,7 +169,7 @@ async fn when_only_attempts_in_flight_are_in_the_way_the_next_waits_for_one_to_s
     }
     let mut waiting = Box::pin(world.guard.begin("ann", source(2)));
     tokio::select! { biased; _ = &mut waiting => panic!("there was none left"), () = async {} => {} }
-    held.pop().unwrap().settle(Ending::Succeeded);
+    held.pop().unwrap().settle(Ending::Succeeded).await;
     assert!(waiting.await.is_ok());
 }
 
@@ -206,7 +213,7 @@ async fn acquaintances_are_bounded_and_a_lock_of_one_is_kept() {
         assert_eq!(world.attempt(&format!("person{number}"), 1, Ending::Succeeded).await, Ok(()));
     }
     let sizes = {
-        let table = world.guard.table();
+        let table = world.guard.counters.table();
         (table.acquaintances.known.len(), table.acquaintances.order.len())
     };
     assert_eq!(sizes, (ACQUAINTANCES, ACQUAINTANCES));

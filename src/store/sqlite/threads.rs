@@ -57,6 +57,30 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Queues a step that nobody waits for. What it returns is called on the writer's thread once the step is committed, and
+    /// dropped if it is not.
+    ///
+    /// # Errors
+    /// If the step does not fit the queue; nothing is queued then.
+    pub(crate) fn post<A, F>(&self, step: F) -> Result<(), StoreFault>
+    where
+        A: FnOnce() + Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<A> + Send + 'static,
+    {
+        let step = Box::new(move |connection: &Connection| -> Answer {
+            match in_savepoint(connection, step) {
+                Ok(done) => Box::new(done),
+                Err(error) => {
+                    failed(&error);
+                    Box::new(|| ())
+                }
+            }
+        });
+        enqueue(self.steps.as_ref(), step)
+    }
+}
+
 impl Drop for Writer {
     /// Lets the writer finish what is queued: whoever opens the file next finds it whole.
     fn drop(&mut self) {

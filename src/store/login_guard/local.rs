@@ -1,0 +1,94 @@
+//! The counters of this gateway alone, and what is noted of them for the next process.
+//!
+//! Imports the table and the memory. A note is taken under the lock under which the counter changed, so that notes of one
+//! counter are in its order. Deliberately absent: waiting for room, hashing, and telling anybody (`LoginGuard`).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::{CountedBy, Now};
+use crate::rules::lockout::Ending;
+use crate::rules::login_budget::Budget;
+use crate::store::login_guard::GuardTerms;
+use crate::store::login_guard::memory::{Counted, CounterName, GuardLedger, Noted};
+use crate::store::login_guard::table::{Acquaintance, Caller, Refusal, Reservation, Table};
+use crate::store::revocations::NotKept;
+
+/// The counters of one guard.
+#[derive(Debug, Default)]
+pub(super) struct Local {
+    table: Mutex<Table>,
+    ledger: Option<Arc<dyn GuardLedger>>,
+}
+
+impl Local {
+    /// What was counted before; from now on it is noted in `ledger`.
+    pub(super) fn restored(
+        terms: &GuardTerms,
+        counters: Vec<(CounterName, Counted)>,
+        ledger: Option<Arc<dyn GuardLedger>>,
+        now: Now,
+    ) -> Self {
+        let mut table = Table::default();
+        for (name, counted) in counters.into_iter().filter(|(_, counted)| counted.expires > now.wall) {
+            let rule = if name.account.is_some() { terms.rule } else { terms.rule.without_lock() };
+            let budget = Budget::restored(&rule, &counted.kept(now), now.tick);
+            match counted.met.filter(|_| name.acquainted) {
+                Some(met) => {
+                    let succeeded_at = now.tick.before(now.wall.since(met));
+                    table.acquaintances.restore(name.key(), Acquaintance { succeeded_at, budget });
+                }
+                None => table.counters.restore(name.key(), budget),
+            }
+        }
+        Self { table: Mutex::new(table), ledger }
+    }
+
+    /// Reserves in every counter or in none.
+    pub(super) fn reserve(&self, terms: &GuardTerms, caller: Caller, now: Now) -> Result<Vec<Reservation>, Refusal> {
+        self.table().reserve(terms, caller, now.tick)
+    }
+
+    /// Settles what was reserved; whether that locks.
+    pub(super) fn settle(
+        &self,
+        terms: &GuardTerms,
+        caller: Caller,
+        reservations: Vec<Reservation>,
+        ending: Ending,
+        now: Now,
+    ) -> bool {
+        let mut table = self.table();
+        let mut locks = false;
+        let mut changed = Vec::new();
+        for reservation in reservations {
+            let before = table.noted(reservation.name(), &reservation.rule, now);
+            locks |= table.settle(reservation, ending, now.tick);
+            let after = table.noted(reservation.name(), &reservation.rule, now);
+            changed.extend(Some(after).filter(|after| *after != before));
+        }
+        if ending == Ending::Succeeded && terms.by.contains(&CountedBy::Account) {
+            changed.extend(table.meet(caller, &terms.rule, now));
+        }
+        self.note(terms, changed);
+        locks
+    }
+
+    /// Waits until what was noted is on the disk, where there is one.
+    pub(super) async fn written(&self) -> Result<(), NotKept> {
+        match &self.ledger {
+            Some(ledger) => ledger.written().await,
+            None => Ok(()),
+        }
+    }
+
+    /// To be called under the lock of the table.
+    fn note(&self, terms: &GuardTerms, changed: Vec<Noted>) {
+        if let (Some(ledger), false) = (&self.ledger, changed.is_empty()) {
+            ledger.note(&terms.name, changed);
+        }
+    }
+
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
