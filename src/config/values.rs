@@ -119,7 +119,12 @@ fn parse_network(text: &str) -> Result<IpNet, String> {
         Err(_) => text.parse().map_err(|_| format!("`{text}` is not a network such as \"10.0.0.0/8\""))?,
     };
     if network.prefix_len() == 0 {
-        return Err(format!("`{text}` is everybody: name the proxies in front of the gateway"));
+        return Err(format!("`{text}` is everybody: name the networks that are meant"));
+    }
+    if let IpNet::V6(v6) = network
+        && v6.network().to_ipv4_mapped().is_some()
+    {
+        return Err(format!("`{text}` is compared with no address: write the IPv4 network"));
     }
     if network != network.trunc() {
         return Err(format!("`{text}` has bits beyond its prefix: `{}` is meant?", network.trunc()));

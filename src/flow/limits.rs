@@ -3,6 +3,7 @@
 //! The arithmetic is `rules::gcra`, the tables are `store::counters`. Imports as the parent. Deliberately absent: which limits a
 //! route has (`plan`), and the status of a refusal (`reply`).
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::model::{Denial, Entropy, IssuerId, Principal, RequestHead, SourceKey, Style, Tick};
-use crate::plan::{Limit, LimitKey, Route, RouteLimits};
+use crate::plan::{Limit, LimitKey, Policy, Route, RouteLimits};
 use crate::rules::envelope::{Field, Fields};
 use crate::rules::gcra::Verdict;
 use crate::store::counters::{CallerKey, Counters, Naming};
@@ -59,6 +60,8 @@ pub struct Standing {
     told: String,
     /// The limit that refuses for longest.
     refused: Option<(Arc<Limit>, Duration)>,
+    /// The limits that do not count it, by their index.
+    exempt: Vec<usize>,
 }
 
 /// Who pays for a request.
@@ -119,6 +122,10 @@ impl Limits {
         let mut all = [None; RouteLimits::MOST];
         let mut refused: Option<(&Arc<Limit>, Duration)> = None;
         for (limit, said) in limits.iter().zip(&mut all) {
+            if limit.exempts(payer.head.source) {
+                standing.exempt.push(limit.index);
+                continue;
+            }
             let Some(table) = self.tables.get(limit.index) else { continue };
             let one = self.ask(limit, table, payer, now, refused.is_some());
             *said = Some(one);
@@ -217,8 +224,9 @@ impl Standing {
         let mut set = |name: &'static str, wire, value| {
             fields.set(&Field { name: HeaderName::from_static(name), wire, value });
         };
-        if let Some(policy) = &limits.policy {
-            set("ratelimit-policy", "RateLimit-Policy", policy.clone());
+        let policy = self.policy(limits);
+        if let Some(field) = &policy.field {
+            set("ratelimit-policy", "RateLimit-Policy", field.clone());
         }
         // Names and numbers, so it always fits a header; should it not, it is left out.
         if let Ok(value) = HeaderValue::try_from(self.told.as_str()) {
@@ -227,10 +235,18 @@ impl Standing {
         let Some((limit, wait)) = self.refused.as_ref().filter(|(limit, _)| style == Style::Session && limit.told) else {
             return;
         };
-        if let Ok(value) = HeaderValue::try_from(format!("{}, {}", limit.quota.burst(), limits.in_force)) {
+        if let Ok(value) = HeaderValue::try_from(format!("{}, {}", limit.quota.burst(), policy.in_force)) {
             set("x-ratelimit-limit", "x-ratelimit-limit", value);
         }
         set("x-ratelimit-reset", "x-ratelimit-reset", HeaderValue::from(whole_seconds(*wait).max(1)));
+    }
+
+    /// What is told of the limits of a route: of those that count this request.
+    fn policy<'l>(&self, limits: &'l RouteLimits) -> Cow<'l, Policy> {
+        if self.exempt.is_empty() {
+            return Cow::Borrowed(&limits.policy);
+        }
+        Cow::Owned(Policy::of(limits.told.iter().filter(|limit| !self.exempt.contains(&limit.index))))
     }
 }
 

@@ -111,8 +111,10 @@ impl Flow {
         now: Now,
         standing: &mut Standing,
     ) -> Result<Admission, Refusal> {
-        let route = match find(plan, head)? {
-            Sought::Request(route) => route, //                           Where does it want to go?    404, 405
+        let sought = find(plan, head); //                                 Where does it want to go?    404, 405
+        serve(plan, sought.as_ref(), head)?; //                           Is its source served here?   403
+        let route = match sought? {
+            Sought::Request(route) => route,
             Sought::Options(route) => return Ok(Admission::Answer(route, Reply::preflight())),
         };
         match self.decide(&route, head, now, standing).await {
@@ -190,6 +192,19 @@ struct Decided<'a> {
 enum Sought {
     Request(Arc<Route>),
     Options(Arc<Route>),
+}
+
+/// Whether this is served to whoever comes from there. Also for what is not here: who is shut out learns nothing of what is.
+fn serve(plan: &Plan, sought: Result<&Sought, &Refusal>, head: &RequestHead<'_>) -> Result<(), Refusal> {
+    let route = match sought {
+        Ok(Sought::Request(route) | Sought::Options(route)) => Some(route),
+        Err(refusal) => refusal.route.as_ref(),
+    };
+    let address = head.source.address();
+    if plan.sources.serve(address) && route.is_none_or(|route| route.sources.serve(address)) {
+        return Ok(());
+    }
+    Err(Refusal { route: route.cloned(), denial: Denial::SourceDenied })
 }
 
 fn find(plan: &Plan, head: &RequestHead<'_>) -> Result<Sought, Refusal> {

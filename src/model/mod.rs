@@ -18,7 +18,7 @@ mod style;
 mod time;
 
 pub use activity::{Activity, Use};
-pub use client::{Source, SourceKey};
+pub use client::{Source, SourceKey, SourcePrefix};
 pub use credential::{Credential, CredentialShape};
 pub use denial::{BadRequest, Challenge, Denial, ErrorId, Misplaced};
 pub use login::{AccountPlace, CountedBy};

@@ -65,6 +65,12 @@ impl Quota {
         }
     }
 
+    /// The same quota, from which one request spends so many units, at least 1.
+    #[must_use]
+    pub fn costing(self, cost: u32) -> Self {
+        Self { cost: u64::from(cost.max(1)), ..self }
+    }
+
     /// Units that there are when none is spent.
     #[must_use]
     pub fn burst(&self) -> u64 {

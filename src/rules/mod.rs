@@ -17,6 +17,7 @@ pub mod host;
 pub mod identity;
 pub mod lockout;
 pub mod login_budget;
+pub mod networks;
 pub mod passage;
 pub mod path;
 pub mod relay;

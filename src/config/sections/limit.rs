@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use http::HeaderName;
+use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::config::node::{Kind, Node};
-use crate::config::notation::{Either, Filled, Flag, Keys, Notation, Parsed, Placed, Whole, Word};
+use crate::config::notation::{Either, Filled, Flag, Keys, Mapped, Notation, Parsed, Placed, Whole, Word};
 use crate::config::table::Table;
 use crate::config::units::{parse_duration, show_duration};
-use crate::config::values::HEADER;
+use crate::config::values::{HEADER, NAME, NETWORK};
 use crate::config::{At, Report};
 
 /// The most units that there can be at once, or in a rate.
@@ -25,6 +26,16 @@ pub(crate) struct Limit {
     pub(crate) keys: At<u32>,
     pub(crate) headers: At<bool>,
     pub(crate) dry_run: At<bool>,
+    pub(crate) everywhere: At<bool>,
+    pub(crate) exempt: Option<At<Vec<At<IpNet>>>>,
+}
+
+/// What a route says of a limit.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct LimitUse {
+    /// `None` if it is missing, which is reported.
+    pub(crate) name: Option<At<String>>,
+    pub(crate) cost: Option<At<u32>>,
 }
 
 /// So many units in a time.
@@ -79,6 +90,31 @@ impl Limit {
             ),
             headers: t.or("headers", Flag, true, "Whether answers tell how much is left (`RateLimit`, `RateLimit-Policy`)."),
             dry_run: t.or("dry_run", Flag, false, "Count and log what would be refused, and let it pass."),
+            everywhere: t.or("everywhere", Flag, false, "Whether every route has it, whichever others it names."),
+            exempt: t.optional(
+                "exempt",
+                Filled(Placed(NETWORK)),
+                "Networks whose requests it does not count: those of health probes, say.",
+            ),
+        }
+    }
+}
+
+/// The limits of a route, each by its name, or with what a request costs under it there.
+pub(crate) fn limit_uses() -> impl Notation<Value = Vec<LimitUse>> {
+    let by_name = Mapped { notation: Placed(NAME), into: |name| LimitUse { name: Some(name), cost: None } };
+    Filled(Either { text: by_name, other: Keys(LimitUse::read), example: "{ name = \"per-subject\", cost = 5 }" })
+}
+
+impl LimitUse {
+    fn read(t: &mut Table<'_>) -> Self {
+        Self {
+            name: t.required("name", NAME, "Which limit: the name of a [limit.NAME]."),
+            cost: t.optional(
+                "cost",
+                Whole(1..=MOST),
+                "What a request spends under it here; what the limit says when left out.",
+            ),
         }
     }
 }

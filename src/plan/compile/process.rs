@@ -56,6 +56,7 @@ impl Workshop<'_> {
             connections: guard.connections.value,
             connections_per_source: guard.connections_per_source.value,
             requests_per_connection: guard.requests_per_connection.value,
+            source_prefix: self.config.network.source_prefix,
         }
     }
 
