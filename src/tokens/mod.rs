@@ -15,7 +15,6 @@ use crate::store::revocations::{Cause, Revocations};
 use crate::tokens::activities::Activities;
 use crate::tokens::guard::Guard;
 use crate::tokens::keyring::{KeyFault, Keyring};
-use crate::tokens::limits::Limits;
 use crate::tokens::notifier::Notifier;
 use crate::tokens::passwords::{InvalidCost, Passwords};
 use crate::tokens::signing::Signing;
@@ -40,6 +39,7 @@ mod introspection;
 pub mod keyring;
 mod keys;
 mod limits;
+mod locks;
 mod log_in;
 mod mint;
 mod new_password;
@@ -63,13 +63,14 @@ pub use grants::TokenPair;
 pub use holder::Holder;
 pub use introspection::Hint;
 pub use keys::{KnownKey, PublishedKeys, RotationRefused};
+pub use locks::{Lock, LockId, LockKind, Whom};
 pub use log_in::{LogIn, LogInLimits, LogInRefused, LoggedIn};
 pub use new_password::{NewPassword, PasswordChanged};
 pub use push::CarrierKey;
 pub use sign_in::{IssuedCode, SignIn};
 pub use signing::{KeyState, PublicKey, SealedKeyFault, SigningSettings};
 pub use step_up::{Purpose, Question};
-pub use store::{Approval, ChallengeId};
+pub use store::{Approval, ChallengeId, Operation};
 pub use verification::{Verification, is_one_time_code, is_proof};
 
 /// What the token service is told once, when it starts.
@@ -154,7 +155,6 @@ pub struct TokenService {
     store: Arc<dyn TokenStore>,
     keyring: Keyring,
     guard: Guard,
-    limits: Limits,
     activities: Activities,
     passwords: Passwords,
     signing: Option<Signing>,
@@ -190,12 +190,10 @@ impl TokenService {
             Some(settings) => Some(keys::open(store.as_ref(), &keyring, Signing::new(settings), &surroundings).await?),
             None => None,
         };
-        let remembered = store.attempts(u32::try_from(guard::NOBODIES).unwrap_or(u32::MAX)).await?;
         let rule = LockRule::new(settings.lock.attempts, settings.lock.duration);
         Ok(Self {
             issuer: settings.issuer,
-            guard: Guard::new(rule, remembered, surroundings.clock.now()),
-            limits: Limits::default(),
+            guard: Guard::new(rule),
             activities: Activities::default(),
             passwords: Passwords::new(&settings.hashing, surroundings.entropy.as_ref())?,
             store,

@@ -1,5 +1,6 @@
 //! Steps of the service against a real database.
 
+mod attempts;
 pub(crate) mod world;
 
 use std::os::unix::fs::PermissionsExt;

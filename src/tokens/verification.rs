@@ -75,19 +75,22 @@ impl TokenService {
         }
     }
 
-    /// Exchanges a one-time code for a token that proves the phone number once, for a sign-in.
+    /// Exchanges a one-time code for a token that proves the phone number once, for a sign-in. The first wrong code of a challenge
+    /// counts as a failed sign-in; a right one forgets no failure, since it shows the phone and not the password.
     ///
     /// # Errors
     /// `ProofWrong` if the code is wrong, expired, used, void or tried too often; `Locked`; `StoreUnavailable`.
     pub async fn verify_code(&self, rule: &VerificationRule, phone: &PhoneNumber, code: &Secret) -> Result<Secret, Refusal> {
         let identifier = Identifier::Phone(phone);
         let account = self.store.enrolled(identifier).await?;
+        let subject = self.subject(account.as_ref(), identifier);
+        self.heed(subject, &[]).await?;
         let now = self.now();
-        self.guard.check(self.subject(account.as_ref(), identifier), now)?;
         let open = self.store.open_challenge_of(ChallengeKind::Phone, self.keyring.destination(identifier), now.wall).await?;
         let challenge = open.ok_or(Refusal::ProofWrong)?;
         let proof = mint::token(rule.format, self.entropy());
         let answer = Answer {
+            if_wrong: self.lock_terms(subject),
             challenge,
             code: self.keyring.one_time_code(challenge, code.expose()),
             proof: proof.fingerprint,

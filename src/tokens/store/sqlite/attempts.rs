@@ -1,38 +1,253 @@
-//! Consecutive failed sign-ins, as they are found again after a restart.
+//! Attempts: the lock and what is in flight, read, decided on by `rules::lockout` and written within one step.
+//!
+//! Instants at rest are of the wall clock, and the rules are applied over it: a tick here is a millisecond since the epoch. What
+//! that means where clocks are set or differ is in `docs/operations.md`.
 
-use rusqlite::{Connection, Row};
+use std::time::Duration;
 
-use crate::model::Timestamp;
-use crate::tokens::store::AttemptRow;
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::model::{Tick, Timestamp};
+use crate::rules::lockout::{Attempts, Beginning, Ending};
+use crate::tokens::keyring::Mac;
 use crate::tokens::store::sqlite::rows::At;
+use crate::tokens::store::sqlite::{SqliteStore, locks, windows};
+use crate::tokens::store::{
+    AttemptId, AttemptStore, Barred, BeginStep, Begun, LEASE, LockName, LockRow, LockTerms, SettleStep, Stake, StoreFault,
+};
 
-pub(super) fn all(db: &Connection, nobodies: u32) -> rusqlite::Result<Vec<AttemptRow>> {
-    let read = |row: &Row<'_>| {
-        Ok(AttemptRow {
-            subject: row.get(0)?,
-            account: row.get(1)?,
-            failed: row.get(2)?,
-            locked_until: row.get::<_, Option<At>>(3)?.map(|at| at.0),
-            revision: row.get(4)?,
-        })
-    };
-    let columns = "subject_mac, account_id, failed, locked_until, revision";
-    let of_accounts = format!("SELECT {columns} FROM attempt WHERE account_id IS NOT NULL ORDER BY touched DESC");
-    let of_nobody = format!("SELECT {columns} FROM attempt WHERE account_id IS NULL ORDER BY touched DESC LIMIT ?1");
-    let mut rows: Vec<_> = db.prepare(&of_accounts)?.query_map([], read)?.collect::<Result<_, _>>()?;
-    for row in db.prepare(&of_nobody)?.query_map([nobodies], read)? {
-        rows.push(row?);
+/// Identifiers without an account whose failures are remembered. Each stands for a hash that was computed.
+pub(super) const NOBODIES: i64 = 65_536;
+
+/// How far the clocks of two processes may be apart, or one be set back, without anything being written for it.
+pub(super) const SKEW: Duration = Duration::from_mins(1);
+
+#[async_trait]
+impl AttemptStore for SqliteStore {
+    async fn begin_attempt(&self, step: BeginStep) -> Result<Begun, StoreFault> {
+        // Looked at first by a reader: a flood against who is locked must cost no commit.
+        let asked = step.clone();
+        if let Some(refused) = self.readers.read(move |db| look(db, &asked)).await? {
+            return Ok(refused);
+        }
+        self.writer.step(move |db| begin(db, &step)).await
     }
-    Ok(rows)
+
+    async fn settle_attempt(&self, step: SettleStep) -> Result<(), StoreFault> {
+        self.writer.step(move |db| settle(db, &step)).await
+    }
+
+    async fn locks(&self, after: Option<LockName>, limit: u32, now: Timestamp) -> Result<Vec<LockRow>, StoreFault> {
+        self.readers.read(move |db| locks::page(db, after, limit, instant(db, now))).await
+    }
+
+    async fn locks_of(&self, whom: Barred, now: Timestamp) -> Result<Vec<LockRow>, StoreFault> {
+        self.readers.read(move |db| locks::of(db, &whom, instant(db, now))).await
+    }
+
+    async fn clear_locks(&self, whom: Barred, now: Timestamp) -> Result<Vec<LockRow>, StoreFault> {
+        self.writer.step(move |db| locks::clear(db, &whom, instant(db, now))).await
+    }
 }
 
-pub(super) fn record(db: &Connection, row: &AttemptRow, now: Timestamp) -> rusqlite::Result<()> {
+/// By whose clock a step decides: its caller's. A database that many machines share has a clock of its own, and this is the place
+/// to ask for it.
+pub(super) fn instant(_db: &Connection, callers: Timestamp) -> Timestamp {
+    callers
+}
+
+/// An instant as the rules take it.
+pub(super) fn tick(at: Timestamp) -> Tick {
+    Tick::from_millis(u64::try_from(at.as_millis()).unwrap_or(0))
+}
+
+/// And back.
+pub(super) fn timestamp(tick: Tick) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(tick.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// What is known of a subject.
+struct Known {
+    attempts: Attempts,
+    /// When its failures began, if there are any.
+    since: Option<Timestamp>,
+    /// The clock was set back since its lock was written, or the rule is another.
+    outdated: bool,
+}
+
+/// What is said without writing anything; `None` if something has to be written.
+fn look(db: &Connection, step: &BeginStep) -> rusqlite::Result<Option<Begun>> {
+    let now = instant(db, step.now);
+    let (known, beginning) = ask(db, step.stake, now)?;
+    if known.is_some_and(|known| known.outdated) {
+        return Ok(None);
+    }
+    if beginning != Beginning::Admitted {
+        return Ok(Some(said(beginning)));
+    }
+    let passed = windows::pass(db, &step.charges, now)?;
+    let reserves = matches!(step.stake, Stake::Reserves(..)) && passed.begun == Begun::Admitted;
+    Ok((passed.changed.is_empty() && !reserves).then_some(passed.begun))
+}
+
+fn begin(db: &Connection, step: &BeginStep) -> rusqlite::Result<Begun> {
+    let now = instant(db, step.now);
+    let (known, beginning) = ask(db, step.stake, now)?;
+    if let (Some(known), Stake::Heeds(terms) | Stake::Reserves(terms, _)) = (known, step.stake)
+        && known.outdated
+    {
+        write(db, &terms, known.attempts, known.since, now)?;
+    }
+    if beginning != Beginning::Admitted {
+        return Ok(said(beginning));
+    }
+    let passed = windows::pass(db, &step.charges, now)?;
+    for window in &passed.changed {
+        windows::write(db, window, now)?;
+    }
+    if let (Begun::Admitted, Stake::Reserves(terms, id)) = (passed.begun, step.stake) {
+        reserve(db, terms.subject, id, now)?;
+    }
+    Ok(passed.begun)
+}
+
+fn said(beginning: Beginning) -> Begun {
+    match beginning {
+        Beginning::Admitted => Begun::Admitted,
+        Beginning::Busy => Begun::Busy,
+        Beginning::Locked(left) => Begun::Locked(left),
+    }
+}
+
+/// Asks the lock.
+fn ask(db: &Connection, stake: Stake, now: Timestamp) -> rusqlite::Result<(Option<Known>, Beginning)> {
+    let (Stake::Heeds(terms) | Stake::Reserves(terms, _)) = stake else { return Ok((None, Beginning::Admitted)) };
+    let known = known(db, &terms, now)?;
+    let beginning = match stake {
+        Stake::Nothing | Stake::Heeds(_) => known.attempts.lock_left(tick(now)).map_or(Beginning::Admitted, Beginning::Locked),
+        Stake::Reserves(..) => {
+            let mut attempts = known.attempts;
+            attempts.begin(&terms.rule, tick(now))
+        }
+    };
+    Ok((Some(known), beginning))
+}
+
+fn known(db: &Connection, terms: &LockTerms, now: Timestamp) -> rusqlite::Result<Known> {
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<At>>(1)?, row.get::<_, Option<At>>(2)?));
+    let row: Option<(u32, Option<At>, Option<At>)> = db
+        .prepare_cached("SELECT failed, locked_until, since FROM attempt WHERE subject_mac = ?1")?
+        .query_row([terms.subject], read)
+        .optional()?;
+    let (failed, locked_until, since) = row.unwrap_or_default();
+    let locked_until = locked_until.map(|at| at.0);
+    let in_flight = in_flight(db, terms.subject, now)?;
+    let attempts = Attempts::resumed(&terms.rule, failed, in_flight, locked_until.map(tick), tick(now));
+    let outdated = locked_until.is_some_and(|until| until > now.after(terms.rule.duration()).after(SKEW));
+    Ok(Known { attempts, since: since.map(|at| at.0).filter(|_| attempts.failed() > 0), outdated })
+}
+
+/// Leases that end later than any that begins now were given under a clock that has been set back since.
+fn latest_lease(now: Timestamp) -> Timestamp {
+    now.after(LEASE).after(SKEW)
+}
+
+fn in_flight(db: &Connection, subject: Mac, now: Timestamp) -> rusqlite::Result<u32> {
     db.prepare_cached(
-        "INSERT INTO attempt (subject_mac, account_id, failed, locked_until, revision, touched) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT DO UPDATE SET failed = excluded.failed, locked_until = excluded.locked_until,
-             revision = excluded.revision, touched = excluded.touched
-         WHERE excluded.revision > attempt.revision",
+        "SELECT count(*) FROM attempt_in_flight WHERE subject_mac = ?1 AND lease_until > ?2 AND lease_until <= ?3",
     )?
-    .execute((row.subject, row.account, row.failed, row.locked_until.map(At), row.revision, At(now)))?;
+    .query_row((subject, At(now), At(latest_lease(now))), |row| row.get(0))
+}
+
+fn reserve(db: &Connection, subject: Mac, id: AttemptId, now: Timestamp) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM attempt_in_flight WHERE subject_mac = ?1 AND (lease_until <= ?2 OR lease_until > ?3)")?
+        .execute((subject, At(now), At(latest_lease(now))))?;
+    db.prepare_cached("INSERT INTO attempt_in_flight (id, subject_mac, lease_until) VALUES (?1, ?2, ?3)")?.execute((
+        id.0.as_slice(),
+        subject,
+        At(now.after(LEASE)),
+    ))?;
+    Ok(())
+}
+
+fn settle(db: &Connection, step: &SettleStep) -> rusqlite::Result<()> {
+    let now = instant(db, step.now);
+    let terms = &step.terms;
+    let before = known(db, terms, now)?;
+    db.prepare_cached("DELETE FROM attempt_in_flight WHERE id = ?1")?.execute([step.id.0.as_slice()])?;
+    conclude(db, terms, &before, step.ending, now)?;
+    if step.ending == Ending::Failed {
+        windows::count(db, &step.if_failed, now)?;
+    }
+    Ok(())
+}
+
+/// Counts a failure that was never reserved: a wrong code, found to be wrong in this very step.
+pub(super) fn count_failure(db: &Connection, terms: &LockTerms, now: Timestamp) -> rusqlite::Result<()> {
+    let now = instant(db, now);
+    let before = known(db, terms, now)?;
+    conclude(db, terms, &before, Ending::Failed, now)
+}
+
+fn conclude(db: &Connection, terms: &LockTerms, before: &Known, ending: Ending, now: Timestamp) -> rusqlite::Result<()> {
+    let mut after = before.attempts;
+    after.settle(&terms.rule, ending, tick(now));
+    if after.failed() == before.attempts.failed() && after.locked_until() == before.attempts.locked_until() {
+        return Ok(());
+    }
+    write(db, terms, after, before.since, now)
+}
+
+/// A row that says nothing is not kept.
+fn write(
+    db: &Connection,
+    terms: &LockTerms,
+    attempts: Attempts,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let locked_until = attempts.locked_until().map(timestamp);
+    if attempts.failed() == 0 && locked_until.is_none() {
+        db.prepare_cached("DELETE FROM attempt WHERE subject_mac = ?1")?.execute([terms.subject])?;
+        return Ok(());
+    }
+    db.prepare_cached(
+        "INSERT INTO attempt (subject_mac, account_id, failed, locked_until, since, touched) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (subject_mac) DO UPDATE SET failed = excluded.failed, locked_until = excluded.locked_until,
+             since = excluded.since, touched = excluded.touched",
+    )?
+    .execute((
+        terms.subject,
+        terms.account,
+        attempts.failed(),
+        locked_until.map(At),
+        At(since.unwrap_or(now)),
+        At(now),
+    ))?;
+    if terms.account.is_none() && is_drawn(terms.subject) {
+        forget_oldest_nobodies(db)?;
+    }
+    Ok(())
+}
+
+/// Whether a row that comes is one of the few, picked by a key that nobody can choose, at which is counted how many there are.
+/// Counting takes time that grows with the count, and so few more than the bound are never seen by anybody.
+pub(super) fn is_drawn(key: Mac) -> bool {
+    let [first, ..] = key.0;
+    first < 8
+}
+
+/// Drops what is more than is remembered, the oldest first.
+fn forget_oldest_nobodies(db: &Connection) -> rusqlite::Result<()> {
+    let count: i64 =
+        db.prepare_cached("SELECT count(*) FROM attempt WHERE account_id IS NULL")?.query_row([], |row| row.get(0))?;
+    if count > NOBODIES {
+        db.prepare_cached(
+            "DELETE FROM attempt WHERE subject_mac IN
+                 (SELECT subject_mac FROM attempt WHERE account_id IS NULL ORDER BY touched LIMIT ?1)",
+        )?
+        .execute([count - NOBODIES])?;
+    }
     Ok(())
 }

@@ -7,8 +7,8 @@ use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
 use crate::tokens::keyring::Mac;
 use crate::tokens::session::Authentication;
-use crate::tokens::store::sqlite::identities;
 use crate::tokens::store::sqlite::rows::{At, Hash};
+use crate::tokens::store::sqlite::{attempts, identities};
 use crate::tokens::store::{Approval, ChallengeId, ChallengeKind, CodeAnswer, CodeVerdict, PushAnswer, PushVerdict};
 
 /// A challenge, as far as answering it goes.
@@ -18,6 +18,7 @@ struct Asked {
     account: AccountId,
     channel: Channel,
     code: Mac,
+    tries: u32,
 }
 
 pub(super) fn latest(
@@ -40,12 +41,15 @@ pub(super) fn answer_code(db: &Connection, answer: &CodeAnswer) -> rusqlite::Res
         .prepare_cached(
             "UPDATE challenge SET tries = tries + 1
              WHERE id = ?1 AND token_hash = ?2 AND voided IS NULL AND answered IS NULL AND expires > ?3 AND tries < max_tries
-             RETURNING kind, token_hash, account_id, channel, code_mac",
+             RETURNING kind, token_hash, account_id, channel, code_mac, tries",
         )?
         .query_row((answer.challenge, Hash(answer.token), At(answer.now)), asked)
         .optional()?;
     let Some(asked) = asked else { return why_not(db, answer) };
     if asked.code != answer.code {
+        if asked.tries == 1 {
+            attempts::count_failure(db, &answer.if_wrong, answer.now)?;
+        }
         return Ok(CodeVerdict::Wrong);
     }
     db.prepare_cached("UPDATE challenge SET answered = ?2 WHERE id = ?1")?.execute((answer.challenge, At(answer.now)))?;
@@ -78,7 +82,7 @@ pub(super) fn answer_push(db: &Connection, answer: &PushAnswer) -> rusqlite::Res
         .prepare_cached(
             "UPDATE challenge SET answered = :answered, voided = :voided
              WHERE id = :id AND kind IN (:step_up, :enrolment) AND voided IS NULL AND answered IS NULL AND expires > :now
-             RETURNING kind, token_hash, account_id, channel, code_mac",
+             RETURNING kind, token_hash, account_id, channel, code_mac, tries",
         )?
         .query_row(
             named_params! {
@@ -102,6 +106,7 @@ fn asked(row: &Row<'_>) -> rusqlite::Result<Asked> {
         account: row.get(2)?,
         channel: row.get(3)?,
         code: row.get(4)?,
+        tries: row.get(5)?,
     })
 }
 
