@@ -59,7 +59,9 @@ impl TokenService {
         let identifier = Identifier::Email(entry.email);
         let account = self.store.enrolled(identifier).await?;
         let subject = self.subject(account.as_ref(), identifier);
-        let charges = [self.of_subject_from(Operation::SignIn, rule.sign_ins, subject, entry.source)];
+        let own = self.of_subject_from(Operation::SignIn, rule.sign_ins, subject, entry.source);
+        let of_source = rule.per_source.map(|rule| self.of_source(Operation::BackOfficeSignInFrom, rule, entry.source));
+        let charges: Vec<_> = [own].into_iter().chain(of_source).chain(self.failures_of(entry.source)).collect();
         let tried = self.try_password_of(subject, account, entry.password, &charges).await?;
         let entered = match tried.proven.as_ref().filter(|account| account.status == AccountStatus::Active) {
             Some(account) => match self.store.email_factor(account.id).await? {

@@ -4,6 +4,7 @@
 //! shares the database counts; here is the wait when all attempts are in flight, and that none is left open.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -11,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::model::{Denial, Timestamp};
 use crate::rules::lockout::{Ending, LockRule};
+use crate::rules::window::WindowRule;
 use crate::tokens::account::AccountId;
 use crate::tokens::keyring::Mac;
 use crate::tokens::refusal::Refusal;
@@ -39,8 +41,62 @@ pub(crate) struct Subject {
 #[derive(Debug)]
 pub(crate) struct Guard {
     rule: LockRule,
+    /// How many wrong passwords one source may try, if that is limited.
+    pub(in crate::tokens) failures: Option<WindowRule>,
     settled: Arc<Notify>,
     waiting: Semaphore,
+    tally: Tally,
+}
+
+/// What became of attempts since the start.
+#[derive(Debug, Default)]
+struct Tally([AtomicU64; Outcome::ALL.len()]);
+
+/// What becomes of an attempt at a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was right.
+    Right,
+    /// It was wrong.
+    Wrong,
+    /// Nobody found out, through our own fault; or it was right and a second factor is still to come.
+    Open,
+    /// The account was locked.
+    Locked,
+    /// Every attempt of the account was in flight for too long.
+    Busy,
+    /// Its account or its source had tried too often.
+    Limited,
+    /// Its source had too many wrong passwords, of more accounts than one.
+    Spraying,
+}
+
+impl Outcome {
+    /// Every outcome, each at the place that it has here.
+    pub const ALL: [Self; 7] = [Self::Right, Self::Wrong, Self::Open, Self::Locked, Self::Busy, Self::Limited, Self::Spraying];
+
+    /// Its name in the metric.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Wrong => "wrong",
+            Self::Open => "open",
+            Self::Locked => "locked",
+            Self::Busy => "busy",
+            Self::Limited => "limited",
+            Self::Spraying => "spraying",
+        }
+    }
+}
+
+impl Tally {
+    fn count(&self, outcome: Outcome) {
+        let place = Outcome::ALL.iter().position(|one| *one == outcome);
+        if let Some(count) = place.and_then(|place| self.0.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// An attempt that may go on. If it is dropped unsettled, we failed and not the caller: the reservation is given back.
@@ -80,6 +136,19 @@ impl Held {
     }
 }
 
+impl Held {
+    /// As what it is counted; what the database could not be asked is counted elsewhere.
+    fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Window(Operation::FailureFrom, _) => Some(Outcome::Spraying),
+            Self::Window(..) => Some(Outcome::Limited),
+            Self::Denied(denial) if matches!(denial, Denial::Locked(_)) => Some(Outcome::Locked),
+            Self::Denied(denial) if matches!(denial, Denial::LimitReached(_)) => Some(Outcome::Busy),
+            Self::Denied(_) => None,
+        }
+    }
+}
+
 impl From<Held> for Refusal {
     fn from(held: Held) -> Self {
         held.denial().into()
@@ -93,8 +162,8 @@ impl From<StoreFault> for Held {
 }
 
 impl Guard {
-    pub(crate) fn new(rule: LockRule) -> Self {
-        Self { rule, settled: Arc::default(), waiting: Semaphore::new(WAITING) }
+    pub(crate) fn new(rule: LockRule, failures: Option<WindowRule>) -> Self {
+        Self { rule, failures, tally: Tally::default(), settled: Arc::default(), waiting: Semaphore::new(WAITING) }
     }
 }
 
@@ -104,12 +173,42 @@ impl TokenService {
         LockTerms { subject: subject.key, account: subject.account, rule: self.guard.rule }
     }
 
+    /// What became of attempts at passwords since the start.
+    #[must_use]
+    pub fn attempts(&self) -> [(Outcome, u64); Outcome::ALL.len()] {
+        let counts = self.guard.tally.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let mut counted = Outcome::ALL.map(|outcome| (outcome, 0));
+        for (slot, count) in counted.iter_mut().zip(counts) {
+            slot.1 = count;
+        }
+        counted
+    }
+
     /// Reserves an attempt and counts it in the windows. If all attempts are in flight, waits up to two seconds for one to settle.
     ///
     /// # Errors
     /// `Locked` with what is left of the lock; a window; `LimitReached` if the wait was in vain, which says nothing about a lock;
     /// `StoreUnavailable`.
     pub(in crate::tokens) async fn begin(&self, subject: Subject, charges: &[Charge]) -> Result<Attempt, Held> {
+        let begun = self.admitted(subject, charges).await;
+        if let Err(held) = &begun
+            && let Some(outcome) = held.outcome()
+        {
+            self.guard.tally.count(outcome);
+        }
+        begun
+    }
+
+    /// Notes how an attempt ended.
+    pub(in crate::tokens) fn note(&self, ending: Ending) {
+        self.guard.tally.count(match ending {
+            Ending::Succeeded => Outcome::Right,
+            Ending::Failed => Outcome::Wrong,
+            Ending::Abandoned => Outcome::Open,
+        });
+    }
+
+    async fn admitted(&self, subject: Subject, charges: &[Charge]) -> Result<Attempt, Held> {
         let busy = || Held::Denied(Denial::LimitReached(Duration::from_secs(1)));
         let id = AttemptId(mint::bytes(self.entropy()));
         let stake = Stake::Reserves(self.lock_terms(subject), id);

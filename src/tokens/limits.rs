@@ -27,8 +27,15 @@ impl TokenService {
     }
 
     /// The window of a source, whomever it names.
-    pub(in crate::tokens) fn from_source(&self, operation: Operation, rule: WindowRule, source: Source) -> Charge {
+    pub(in crate::tokens) fn of_source(&self, operation: Operation, rule: WindowRule, source: Source) -> Charge {
         self.window(operation, rule, Counts::AtOnce, None, Some(source))
+    }
+
+    /// The window of the wrong passwords of a source, whoever's, if they are limited. A source that fails more often than one
+    /// account can be failed at is trying many: it is spraying.
+    pub(in crate::tokens) fn failures_of(&self, source: Source) -> Option<Charge> {
+        let rule = self.guard.failures?;
+        Some(self.window(Operation::FailureFrom, rule, Counts::Failed, None, Some(source)))
     }
 
     fn window(

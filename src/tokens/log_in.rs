@@ -76,7 +76,7 @@ impl LogInRefused {
         match held {
             Held::Window(Operation::LogIn, wait) => Self::SourceLimit(wait),
             Held::Window(Operation::LogInOf, wait) => Self::AccountLimit(wait),
-            held => Self::Refused(held.denial().into()),
+            held @ (Held::Window(..) | Held::Denied(_)) => Self::Refused(held.denial().into()),
         }
     }
 }
@@ -99,10 +99,9 @@ impl TokenService {
         let account = self.store.enrolled(identifier).await?;
         let subject = self.subject(account.as_ref(), identifier);
         // The source first: its limit speaks before the account's.
-        let charges = [
-            self.from_source(Operation::LogIn, limits.per_source, request.source),
-            self.of_subject(Operation::LogInOf, limits.per_account, subject),
-        ];
+        let of_source = self.of_source(Operation::LogIn, limits.per_source, request.source);
+        let of_account = self.of_subject(Operation::LogInOf, limits.per_account, subject);
+        let charges: Vec<_> = [of_source, of_account].into_iter().chain(self.failures_of(request.source)).collect();
         let tried = self.try_password_of(subject, account, request.password, &charges).await.map_err(LogInRefused::of)?;
         let now = self.now().wall;
         let usable = tried.proven.as_ref().filter(|account| account.status == AccountStatus::Active);

@@ -6,10 +6,12 @@
 //! Order of every change: commit, then cut at the gateway, then answer. Never the reverse.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::{Clock, Denial, Entropy, IssuerId, Now};
 use crate::plan::{Environment, Hashing, LockSettings, TokenType};
 use crate::rules::lockout::LockRule;
+use crate::rules::window::WindowRule;
 use crate::store::cuts::Reach;
 use crate::store::revocations::{Cause, Revocations};
 use crate::tokens::activities::Activities;
@@ -60,6 +62,7 @@ pub(crate) mod tests;
 pub use enrolment::{AccountRefused, ClientRefused, PASSWORD_MAX};
 pub use entry::{Entered, Entry, SecondFactor};
 pub use grants::TokenPair;
+pub use guard::Outcome;
 pub use holder::Holder;
 pub use introspection::Hint;
 pub use keys::{KnownKey, PublishedKeys, RotationRefused};
@@ -84,6 +87,8 @@ pub struct Settings {
     pub hashing: Hashing,
     /// When an account is locked.
     pub lock: LockSettings,
+    /// Wrong passwords from one source within 10 minutes; one more, and it pauses for as long.
+    pub failures_per_source: Option<u32>,
     /// What signed tokens say; `None` if no API signs its tokens.
     pub signing: Option<SigningSettings>,
 }
@@ -102,7 +107,8 @@ impl Settings {
             published_for: service.keys_published_for,
             longest_life: api.access_ttl,
         });
-        Self { issuer: service.issuer, environment, hashing: service.hashing.clone(), lock: service.lock, signing }
+        let (lock, failures_per_source) = (service.lock, service.failures_per_source);
+        Self { issuer: service.issuer, environment, hashing: service.hashing.clone(), lock, failures_per_source, signing }
     }
 }
 
@@ -147,6 +153,9 @@ pub enum StartFault {
     #[error("a notifier with a fixed code is for the sandbox environment only")]
     FixedCode,
 }
+
+/// Within which time the wrong passwords of a source are counted, and for how long it pauses after too many.
+const FAILURES: Duration = Duration::from_mins(10);
 
 /// The embedded token service.
 #[derive(Debug)]
@@ -193,7 +202,7 @@ impl TokenService {
         let rule = LockRule::new(settings.lock.attempts, settings.lock.duration);
         Ok(Self {
             issuer: settings.issuer,
-            guard: Guard::new(rule),
+            guard: Guard::new(rule, settings.failures_per_source.map(|most| WindowRule::new(most, FAILURES, FAILURES))),
             activities: Activities::default(),
             passwords: Passwords::new(&settings.hashing, surroundings.entropy.as_ref())?,
             store,

@@ -3,7 +3,7 @@
 //! Whatever is wrong, the way through here is the same: one look-up, one reservation, one hash, one conditional write, one
 //! failure counted. Neither the answer nor its time tells which part it was (RTS (EU) 2018/389 Art. 4(3)(a)).
 
-use crate::model::{Secret, Timestamp};
+use crate::model::{Secret, Source, Timestamp};
 use crate::rules::lockout::Ending;
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
@@ -13,7 +13,7 @@ use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::passwords::Verdict;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Authentication, CodeRule};
-use crate::tokens::store::{ChallengeKind, Charge, Enrolled, PasswordReplacement, SignInStep, StoreFault};
+use crate::tokens::store::{ChallengeKind, Charge, Enrolled, Operation, PasswordReplacement, SignInStep, StoreFault};
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
 
@@ -28,6 +28,8 @@ pub struct SignIn<'a> {
     pub password: &'a Secret,
     /// The verification token.
     pub proof: &'a Secret,
+    /// From where.
+    pub source: Source,
 }
 
 /// A code that was issued.
@@ -62,7 +64,9 @@ impl TokenService {
         let identifier = Identifier::Phone(request.phone);
         let account = self.store.enrolled(identifier).await?;
         let subject = self.subject(account.as_ref(), identifier);
-        let tried = self.try_password_of(subject, account, request.password, &[]).await?;
+        let of_source = rule.per_source.map(|rule| self.of_source(Operation::OAuthSignInFrom, rule, request.source));
+        let charges: Vec<_> = of_source.into_iter().chain(self.failures_of(request.source)).collect();
+        let tried = self.try_password_of(subject, account, request.password, &charges).await?;
         let code = mint::token(rule.format, self.entropy());
         let now = self.now();
         let expires = now.wall.after(rule.ttl);
@@ -128,6 +132,7 @@ impl TokenService {
 
     /// Settles an attempt, before anybody hears the outcome.
     pub(in crate::tokens) async fn settle(&self, attempt: Attempt, ending: Ending) -> Result<(), StoreFault> {
+        self.note(ending);
         attempt.settle(ending, self.now().wall).await
     }
 

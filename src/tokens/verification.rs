@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Denial, Secret, Timestamp};
+use crate::model::{Denial, Secret, Source, Timestamp};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountStatus;
 use crate::tokens::guard::Subject;
@@ -13,7 +13,7 @@ use crate::tokens::keyring::fingerprint;
 use crate::tokens::notifier::{Content, Message};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::VerificationRule;
-use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, IfOpen, Opening};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, IfOpen, Opening, Operation};
 use crate::tokens::{TokenService, mint};
 
 /// A code that was sent, or seems to have been.
@@ -28,13 +28,17 @@ impl TokenService {
     /// belongs to nobody.
     ///
     /// # Errors
-    /// `LimitReached` within the resend interval or beyond the number's budget; `StoreUnavailable`.
+    /// `LimitReached` within the resend interval, or beyond the budget of the number or of the source; `StoreUnavailable`.
     pub async fn request_code(
         &self,
         rule: &VerificationRule,
         phone: &PhoneNumber,
         language: &str,
+        source: Source,
     ) -> Result<Verification, Refusal> {
+        if let Some(rule) = rule.per_source {
+            self.charge(&[self.of_source(Operation::CodeFrom, rule, source)]).await?;
+        }
         let identifier = Identifier::Phone(phone);
         let account = self.store.enrolled(identifier).await?;
         let code = self.one_time_code();

@@ -12,7 +12,7 @@ use crate::tokens::session::{CodeRule, EntryRule, SessionRule, VerificationRule}
 use crate::tokens::store::EmailFactor;
 use crate::tokens::tests::world::{PASSWORD, PHONE, World, back_office, phone, secret, settings};
 use crate::tokens::{
-    Entered, Entry, Lock, LockId, LockKind, LogIn, LogInLimits, LogInRefused, LoggedIn, Operation, Settings, SignIn,
+    Entered, Entry, Lock, LockId, LockKind, LogIn, LogInLimits, LogInRefused, LoggedIn, Operation, Outcome, Settings, SignIn,
     TokenService, Whom,
 };
 
@@ -44,7 +44,7 @@ async fn beside(world: &World) -> TokenService {
 /// A sign-in at API A.
 async fn sign_in(world: &World, service: &TokenService, password: &str, proof: &Secret) -> Result<(), Refusal> {
     let (phone, password) = (phone(PHONE), secret(password));
-    let request = SignIn { client: &world.client, phone: &phone, password: &password, proof };
+    let request = SignIn { client: &world.client, phone: &phone, password: &password, proof, source: here() };
     service.sign_in(&CodeRule::oauth(world.api()), request).await.map(|_| ())
 }
 
@@ -81,22 +81,32 @@ async fn renew(world: &World, token: &Secret) -> Result<Secret, Refusal> {
     world.service.refresh_own(&rule, token, here()).await.map(|pair| pair.refresh)
 }
 
-fn refused<T>(outcome: Result<T, Refusal>) -> Option<Refusal> {
-    outcome.err()
+/// What became of an attempt that was refused, or should have been.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Said {
+    Passed,
+    Wrong,
+    Limit(u64),
+    Locked(u64),
+    Other(Refusal),
 }
 
-fn limit(seconds: u64) -> Option<Refusal> {
-    Some(Refusal::Denied(Denial::LimitReached(Duration::from_secs(seconds))))
-}
+use Said::{Limit, Locked, Passed, Wrong};
 
-fn locked(seconds: u64) -> Option<Refusal> {
-    Some(Refusal::Denied(Denial::Locked(Duration::from_secs(seconds))))
-}
-
-fn at_b(outcome: Result<LoggedIn, LogInRefused>) -> Option<Refusal> {
+fn refused<T>(outcome: Result<T, Refusal>) -> Said {
     match outcome {
-        Ok(_) => None,
-        Err(LogInRefused::Refused(refusal)) => Some(refusal),
+        Ok(_) => Passed,
+        Err(Refusal::ProofWrong) => Wrong,
+        Err(Refusal::Denied(Denial::LimitReached(wait))) => Limit(wait.as_secs()),
+        Err(Refusal::Denied(Denial::Locked(wait))) => Locked(wait.as_secs()),
+        Err(other) => Said::Other(other),
+    }
+}
+
+fn at_b(outcome: Result<LoggedIn, LogInRefused>) -> Said {
+    match outcome {
+        Ok(_) => Passed,
+        Err(LogInRefused::Refused(refusal)) => refused::<()>(Err(refusal)),
         Err(held) => panic!("{held:?}"),
     }
 }
@@ -105,8 +115,8 @@ fn at_b(outcome: Result<LoggedIn, LogInRefused>) -> Option<Refusal> {
 async fn what_keeps_somebody_out_is_listed_and_shown_and_can_be_cleared() {
     let world = with_api_c().await;
     for _ in 0..5 {
-        assert_eq!(refused(enter(&world, EMAIL, "wrong", here()).await), Some(Refusal::ProofWrong));
-        assert_eq!(refused(enter(&world, "nobody@example.com", "wrong", from(2)).await), Some(Refusal::ProofWrong));
+        assert_eq!(refused(enter(&world, EMAIL, "wrong", here()).await), Wrong);
+        assert_eq!(refused(enter(&world, "nobody@example.com", "wrong", from(2)).await), Wrong);
         world.clock.advance(Duration::from_secs(2));
     }
     let locks = world.service.locks(None, 10).await.unwrap();
@@ -125,8 +135,8 @@ async fn what_keeps_somebody_out_is_listed_and_shown_and_can_be_cleared() {
     let of_nobody = world.service.lock_of(Whom::Identifier(Identifier::Email(&nobody))).await.unwrap();
     assert_eq!((of_nobody.len(), of_nobody[0].account, of_nobody[0].identifier.as_deref()), (1, None, None));
     let number = phone(PHONE);
-    assert_eq!(world.service.lock_of(Whom::Identifier(Identifier::Phone(&number))).await.unwrap(), [ann.clone()]);
-    assert_eq!(world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap(), [ann.clone()]);
+    assert_eq!(world.service.lock_of(Whom::Identifier(Identifier::Phone(&number))).await.unwrap(), std::slice::from_ref(ann));
+    assert_eq!(world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap(), std::slice::from_ref(ann));
     assert_eq!(world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap(), []);
     world.clock.advance(Duration::from_mins(1));
     assert!(enter(&world, EMAIL, PASSWORD, here()).await.is_ok());
@@ -142,19 +152,19 @@ async fn a_pause_is_listed_after_the_locks_and_cleared_by_account_or_by_source()
         for _ in 0..5 {
             assert!(enter(&world, EMAIL, PASSWORD, from(source)).await.is_ok());
         }
-        assert_eq!(refused(enter(&world, EMAIL, PASSWORD, from(source)).await), limit(600));
+        assert_eq!(refused(enter(&world, EMAIL, PASSWORD, from(source)).await), Limit(600));
     }
     for _ in 0..4 {
-        assert_eq!(at_b(log_in(&world, EMAIL, "wrong", here()).await), Some(Refusal::ProofWrong));
+        assert_eq!(at_b(log_in(&world, EMAIL, "wrong", here()).await), Wrong);
     }
-    assert_eq!(at_b(log_in(&world, EMAIL, "wrong", here()).await), Some(Refusal::ProofWrong));
+    assert_eq!(at_b(log_in(&world, EMAIL, "wrong", here()).await), Wrong);
     let kinds: Vec<_> = world.service.locks(None, 10).await.unwrap().iter().map(|lock| lock.kind).collect();
     let pause = LockKind::Pause(Operation::SignIn);
     assert_eq!(kinds, [LockKind::Lock, pause, pause]);
     let [pausing] = &world.service.lock_of(Whom::Source(here().key())).await.unwrap()[..] else { panic!() };
     assert_eq!((pausing.kind, pausing.account, pausing.source.as_deref()), (pause, Some(world.account.id), Some("192.0.2.1")));
     assert_eq!(pausing.until.since(pausing.since), Duration::from_mins(10));
-    assert_eq!(world.service.clear_lock(Whom::Source(here().key())).await.unwrap(), [pausing.clone()]);
+    assert_eq!(world.service.clear_lock(Whom::Source(here().key())).await.unwrap(), std::slice::from_ref(pausing));
     assert_eq!(
         world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap().len(),
         2,
@@ -162,6 +172,76 @@ async fn a_pause_is_listed_after_the_locks_and_cleared_by_account_or_by_source()
     );
     assert!(enter(&world, EMAIL, PASSWORD, here()).await.is_ok());
     assert!(enter(&world, EMAIL, PASSWORD, from(2)).await.is_ok());
+}
+
+#[tokio::test]
+async fn at_every_api_a_source_has_so_many_passwords_a_minute_whoever_it_names_and_the_rest_cost_no_hash() {
+    let mut plan = crate::plan::TokenService { back_office: Some(back_office()), ..settings() };
+    plan.oauth.as_mut().unwrap().logins_per_source = Some(3);
+    plan.back_office.as_mut().unwrap().logins_per_source = Some(4);
+    let world = World::with(plan).await;
+    for number in 0..4 {
+        let address = format!("nobody{number}@example.com");
+        assert_eq!(refused(enter(&world, &address, "wrong", here()).await), Wrong);
+    }
+    for number in 4..20 {
+        let address = format!("nobody{number}@example.com");
+        assert_eq!(refused(enter(&world, &address, "wrong", here()).await), Limit(60));
+    }
+    let proof = world.proof().await;
+    for _ in 0..3 {
+        assert_eq!(refused(sign_in(&world, &world.service, "wrong", &proof).await), Wrong);
+    }
+    assert_eq!(refused(sign_in(&world, &world.service, PASSWORD, &proof).await), Limit(60));
+    assert_eq!(world.service.password_checks(), 7);
+    assert!(enter(&world, EMAIL, PASSWORD, from(2)).await.is_ok(), "another source");
+    world.clock.advance(Duration::from_mins(1));
+    assert!(enter(&world, EMAIL, PASSWORD, here()).await.is_ok());
+    assert_eq!(sign_in(&world, &world.service, PASSWORD, &proof).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_source_that_fails_on_many_accounts_is_held_back_at_every_api_and_counted() {
+    let mut plan = crate::plan::TokenService { back_office: Some(back_office()), ..settings() };
+    plan.failures_per_source = Some(12);
+    let mut world = World::with(plan).await;
+    for number in 0..6 {
+        let address = format!("nobody{number}@example.com");
+        assert_eq!(refused(enter(&world, &address, "wrong", here()).await), Wrong);
+        assert_eq!(at_b(log_in(&world, &address, "wrong", here()).await), Wrong);
+        assert!(enter(&world, EMAIL, PASSWORD, here()).await.is_ok() || number > 4, "right ones count for nothing");
+    }
+    assert_eq!(at_b(log_in(&world, "nobody7@example.com", "wrong", here()).await), Wrong, "the thirteenth");
+    world = world.restart().await;
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Limit(600));
+    assert_eq!(refused(enter(&world, "nobody9@example.com", "wrong", here()).await), Limit(600));
+    let proof = world.proof().await;
+    assert_eq!(refused(sign_in(&world, &world.service, PASSWORD, &proof).await), Limit(600));
+    let spraying = world.service.attempts().into_iter().find(|(outcome, _)| *outcome == Outcome::Spraying);
+    assert_eq!(spraying, Some((Outcome::Spraying, 3)));
+    let pauses = world.service.lock_of(Whom::Source(here().key())).await.unwrap();
+    assert!(pauses.iter().any(|pause| pause.kind == LockKind::Pause(Operation::FailureFrom)));
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, from(2)).await), Passed, "another source");
+    world.clock.advance(Duration::from_mins(10));
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Passed);
+}
+
+#[tokio::test]
+async fn a_source_can_ask_for_so_many_codes_whoever_is_to_get_them() {
+    let mut plan = settings();
+    plan.oauth.as_mut().unwrap().codes_per_source = Some(3);
+    let world = World::with(plan).await;
+    let rule = VerificationRule::oauth(world.api());
+    let ask = async |number: &str, source| refused(world.service.request_code(&rule, &phone(number), "en", source).await);
+    for number in ["+40700000001", PHONE, "+40700000002"] {
+        assert_eq!(ask(number, here()).await, Passed);
+        world.clock.advance(Duration::from_mins(1));
+    }
+    assert_eq!(ask(PHONE, here()).await, Limit(420));
+    assert_eq!(ask("+40700000001", here()).await, Limit(420), "who is nobody is told the same");
+    assert_eq!(ask(PHONE, from(2)).await, Passed);
+    world.clock.advance(Duration::from_mins(7));
+    assert_eq!(ask(PHONE, here()).await, Passed);
 }
 
 #[test]
@@ -185,13 +265,13 @@ async fn api_c_refuses_the_sixth_sign_in_of_any_minute_and_after_six_hundred_sec
     }
     // From 50 to 58 s there were five; it is 60 s now.
     world.clock.advance(Duration::from_secs(1));
-    assert_eq!(refused(enter(&world, EMAIL, PASSWORD, here()).await), limit(600), "at 61 s");
-    world.clock.advance(Duration::from_secs(300));
+    assert_eq!(refused(enter(&world, EMAIL, PASSWORD, here()).await), Limit(600), "at 61 s");
+    world.clock.advance(Duration::from_mins(5));
     world = world.restart().await;
-    assert_eq!(refused(enter(&world, EMAIL, PASSWORD, here()).await), limit(300), "a restart forgets nothing");
+    assert_eq!(refused(enter(&world, EMAIL, PASSWORD, here()).await), Limit(300), "a restart forgets nothing");
     assert!(enter(&world, EMAIL, PASSWORD, from(2)).await.is_ok(), "another source");
     world.clock.advance(Duration::from_secs(299));
-    assert_eq!(refused(enter(&world, EMAIL, PASSWORD, here()).await), limit(1));
+    assert_eq!(refused(enter(&world, EMAIL, PASSWORD, here()).await), Limit(1));
     world.clock.advance(Duration::from_secs(1));
     assert!(enter(&world, EMAIL, PASSWORD, here()).await.is_ok());
 }
@@ -202,13 +282,13 @@ async fn api_c_refuses_the_fourth_confirmation_and_the_sixth_refresh_and_a_resta
     assert!(world.service.switch_email_factor(world.account.id, EmailFactor::On).await.unwrap());
     let token = asked(&world).await;
     for _ in 0..3 {
-        assert_eq!(refused(confirm(&world, &token, "000000").await), Some(Refusal::ProofWrong));
+        assert_eq!(refused(confirm(&world, &token, "000000").await), Wrong);
     }
     world = world.restart().await;
-    assert_eq!(refused(confirm(&world, &token, "123456").await), limit(600));
+    assert_eq!(refused(confirm(&world, &token, "123456").await), Limit(600));
     world = world.restart().await;
     world.clock.advance(Duration::from_secs(599));
-    assert_eq!(refused(confirm(&world, &token, "123456").await), limit(1));
+    assert_eq!(refused(confirm(&world, &token, "123456").await), Limit(1));
     world.clock.advance(Duration::from_secs(1));
     let token = asked(&world).await;
     let mut refresh = confirm(&world, &token, "123456").await.unwrap();
@@ -217,10 +297,10 @@ async fn api_c_refuses_the_fourth_confirmation_and_the_sixth_refresh_and_a_resta
         world.clock.advance(Duration::from_secs(second));
     }
     world = world.restart().await;
-    assert_eq!(refused(renew(&world, &refresh).await), limit(600));
+    assert_eq!(refused(renew(&world, &refresh).await), Limit(600));
     world = world.restart().await;
     world.clock.advance(Duration::from_secs(599));
-    assert_eq!(refused(renew(&world, &refresh).await), limit(1));
+    assert_eq!(refused(renew(&world, &refresh).await), Limit(1));
     world.clock.advance(Duration::from_secs(1));
     assert!(renew(&world, &refresh).await.is_ok());
 }
@@ -230,24 +310,24 @@ async fn api_b_answers_five_failures_and_then_locks_for_half_an_hour_whoever_it_
     let mut world = World::new().await;
     for address in [EMAIL, "nobody@example.com"] {
         for _ in 0..3 {
-            assert_eq!(at_b(log_in(&world, address, "wrong", here()).await), Some(Refusal::ProofWrong), "{address}");
+            assert_eq!(at_b(log_in(&world, address, "wrong", here()).await), Wrong, "{address}");
         }
         world = world.restart().await;
         for _ in 0..2 {
-            assert_eq!(at_b(log_in(&world, address, "wrong", here()).await), Some(Refusal::ProofWrong), "{address}");
+            assert_eq!(at_b(log_in(&world, address, "wrong", here()).await), Wrong, "{address}");
         }
-        assert_eq!(at_b(log_in(&world, address, PASSWORD, here()).await), locked(1_800), "{address}: the right one too");
+        assert_eq!(at_b(log_in(&world, address, PASSWORD, here()).await), Locked(1_800), "{address}: the right one too");
     }
     world.clock.advance(Duration::from_secs(1_000));
     world = world.restart().await;
     for address in [EMAIL, "nobody@example.com"] {
-        assert_eq!(at_b(log_in(&world, address, PASSWORD, here()).await), locked(800), "{address}");
+        assert_eq!(at_b(log_in(&world, address, PASSWORD, here()).await), Locked(800), "{address}");
     }
     world.clock.advance(Duration::from_secs(799));
-    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), locked(1), "tries do not extend it");
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Locked(1), "tries do not extend it");
     world.clock.advance(Duration::from_secs(1));
-    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), None);
-    assert_eq!(at_b(log_in(&world, "nobody@example.com", PASSWORD, here()).await), Some(Refusal::ProofWrong));
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Passed);
+    assert_eq!(at_b(log_in(&world, "nobody@example.com", PASSWORD, here()).await), Wrong);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -276,7 +356,7 @@ async fn of_a_hundred_parallel_wrong_passwords_on_two_processes_five_are_hashed(
     }
     assert_eq!((wrong, world.service.password_checks() + other.password_checks()), (5, 5));
     for service in [&world.service, &other] {
-        assert_eq!(refused(sign_in(&world, service, PASSWORD, &proof).await), locked(1_800));
+        assert_eq!(refused(sign_in(&world, service, PASSWORD, &proof).await), Locked(1_800));
     }
 }
 
@@ -308,8 +388,8 @@ async fn windows_count_together_on_two_processes() {
     for service in [&world.service, &other, &world.service, &other, &world.service] {
         assert!(service.enter(&rule, entry).await.is_ok());
     }
-    assert_eq!(refused(other.enter(&rule, entry).await), limit(600));
-    assert_eq!(refused(world.service.enter(&rule, entry).await), limit(600));
+    assert_eq!(refused(other.enter(&rule, entry).await), Limit(600));
+    assert_eq!(refused(world.service.enter(&rule, entry).await), Limit(600));
 }
 
 /// How many rows a table has.
@@ -332,7 +412,7 @@ async fn whoever_is_locked_or_pauses_costs_no_commit() {
     }
     let before = commits(&watching);
     for _ in 0..10 {
-        assert_eq!(refused(enter(&world, EMAIL, PASSWORD, from(2)).await), locked(1_800));
+        assert_eq!(refused(enter(&world, EMAIL, PASSWORD, from(2)).await), Locked(1_800));
     }
     assert_eq!(commits(&watching), before, "locked");
     for _ in 0..6 {
@@ -340,7 +420,7 @@ async fn whoever_is_locked_or_pauses_costs_no_commit() {
     }
     let before = commits(&watching);
     for _ in 0..10 {
-        assert_eq!(refused(renew(&world, &secret("unknown")).await), limit(600));
+        assert_eq!(refused(renew(&world, &secret("unknown")).await), Limit(600));
     }
     assert_eq!(commits(&watching), before, "pausing");
 }
@@ -352,22 +432,22 @@ async fn a_wrong_code_counts_towards_the_lock_once_for_each_challenge() {
     let (rule, number) = (VerificationRule::oauth(world.api()), phone(PHONE));
     // Two challenges of API A, each tried until it is void; right codes and right passwords between them forget nothing.
     for _ in 0..2 {
-        world.service.request_code(&rule, &number, "en").await.unwrap();
+        world.service.request_code(&rule, &number, "en", here()).await.unwrap();
         for _ in 0..5 {
             let wrong = world.service.verify_code(&rule, &number, &secret("000000")).await;
-            assert_eq!(refused(wrong), Some(Refusal::ProofWrong));
+            assert_eq!(refused(wrong), Wrong);
         }
         world.proof().await;
     }
     // Three of API C, each tried once.
     for _ in 0..3 {
         let token = asked(&world).await;
-        assert_eq!(refused(confirm(&world, &token, "000000").await), Some(Refusal::ProofWrong));
+        assert_eq!(refused(confirm(&world, &token, "000000").await), Wrong);
         world.clock.advance(Duration::from_secs(30));
     }
     let token = enter(&world, EMAIL, PASSWORD, here()).await;
-    assert_eq!(refused(token), locked(1_770));
-    assert_eq!(refused(world.service.verify_code(&rule, &number, &secret("123456")).await), locked(1_770));
+    assert_eq!(refused(token), Locked(1_770));
+    assert_eq!(refused(world.service.verify_code(&rule, &number, &secret("123456")).await), Locked(1_770));
 }
 
 #[tokio::test]
@@ -376,11 +456,11 @@ async fn wrong_codes_for_a_number_that_is_nobodys_lock_it_like_an_account() {
     let rule = VerificationRule::oauth(world.api());
     for number in [PHONE, "+40799999999"].map(phone) {
         for _ in 0..5 {
-            world.service.request_code(&rule, &number, "en").await.unwrap();
+            world.service.request_code(&rule, &number, "en", here()).await.unwrap();
             let wrong = world.service.verify_code(&rule, &number, &secret("000000")).await;
-            assert_eq!(refused(wrong), Some(Refusal::ProofWrong));
+            assert_eq!(refused(wrong), Wrong);
         }
-        assert_eq!(refused(world.service.verify_code(&rule, &number, &secret("000000")).await), locked(1_800), "{number:?}");
+        assert_eq!(refused(world.service.verify_code(&rule, &number, &secret("000000")).await), Locked(1_800), "{number:?}");
     }
 }
 
@@ -388,19 +468,19 @@ async fn wrong_codes_for_a_number_that_is_nobodys_lock_it_like_an_account() {
 async fn a_wall_clock_that_is_set_neither_keeps_a_lock_for_ever_nor_ends_it_by_a_small_step() {
     let world = World::new().await;
     for _ in 0..5 {
-        assert_eq!(at_b(log_in(&world, EMAIL, "wrong", here()).await), Some(Refusal::ProofWrong));
+        assert_eq!(at_b(log_in(&world, EMAIL, "wrong", here()).await), Wrong);
     }
     let now = world.service.now().wall;
     world.clock.set_wall(now.before(Duration::from_secs(1)));
-    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), locked(1_800), "another process is a second behind");
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Locked(1_800), "another process is a second behind");
     world.clock.set_wall(now.after(Duration::from_secs(1)));
-    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), locked(1_799), "or ahead");
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Locked(1_799), "or ahead");
     world.clock.set_wall(Timestamp::from_secs(5));
-    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), locked(1_800), "set back by years");
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Locked(1_800), "set back by years");
     world.clock.advance(Duration::from_secs(1_799));
-    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), locked(1));
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Locked(1));
     world.clock.advance(Duration::from_secs(1));
-    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), None);
+    assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Passed);
 }
 
 #[tokio::test]
@@ -409,7 +489,7 @@ async fn a_wall_clock_that_is_set_back_keeps_no_window_full_for_longer_than_it_i
     plan.session.as_mut().unwrap().logins = 2;
     let world = World::with(plan).await;
     for _ in 0..2 {
-        assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), None);
+        assert_eq!(at_b(log_in(&world, EMAIL, PASSWORD, here()).await), Passed);
     }
     world.clock.set_wall(Timestamp::from_secs(5));
     let wait = |seconds| Err(LogInRefused::AccountLimit(Duration::from_secs(seconds)));
@@ -431,7 +511,7 @@ async fn attempts_of_a_process_that_died_count_until_their_lease_is_over() {
     }
     let other = beside(&world).await;
     let busy = refused(sign_in(&world, &other, PASSWORD, &proof).await);
-    assert_eq!(busy, limit(1), "nobody knows how they end, and so this is no lock");
+    assert_eq!(busy, Limit(1), "nobody knows how they end, and so this is no lock");
     world.clock.advance(crate::tokens::store::LEASE);
     assert_eq!(sign_in(&world, &other, PASSWORD, &proof).await, Ok(()));
     assert_eq!(rows(&world, "attempt_in_flight"), 0);
@@ -469,14 +549,15 @@ async fn when_all_attempts_are_in_flight_the_next_waits_for_one_to_settle_wherev
 #[tokio::test]
 async fn what_is_over_is_forgotten_when_it_is_cleaned_up() {
     let world = with_api_c().await;
+    // Each address has a window, and the source one of its sign-ins and one of its failures.
     for address in [EMAIL, "nobody@example.com"] {
         for _ in 0..5 {
             assert!(enter(&world, address, "wrong", here()).await.is_err());
         }
     }
-    assert_eq!((rows(&world, "attempt"), rows(&world, "attempt_window")), (2, 2));
+    assert_eq!((rows(&world, "attempt"), rows(&world, "attempt_window")), (2, 4));
     world.service.clean_up(world.service.now()).await.unwrap();
-    assert_eq!((rows(&world, "attempt"), rows(&world, "attempt_window")), (2, 2));
+    assert_eq!((rows(&world, "attempt"), rows(&world, "attempt_window")), (2, 4));
     world.clock.advance(Duration::from_hours(1));
     world.service.clean_up(world.service.now()).await.unwrap();
     assert_eq!((rows(&world, "attempt"), rows(&world, "attempt_window")), (0, 0));

@@ -251,3 +251,219 @@ fn forget_oldest_nobodies(db: &Connection) -> rusqlite::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rules::lockout::LockRule;
+    use crate::rules::window::WindowRule;
+    use crate::tokens::account::AccountId;
+    use crate::tokens::store::sqlite::schema;
+    use crate::tokens::store::{Charge, Counts, Operation};
+    use crate::tokens::tests::world::Directory;
+
+    const START: Timestamp = Timestamp::from_secs(1_773_135_165);
+
+    fn terms(key: [u8; 32], account: Option<AccountId>) -> LockTerms {
+        LockTerms { subject: Mac(key), account, rule: LockRule::new(5, Duration::from_mins(30)) }
+    }
+
+    /// Whatever an attempt of somebody with this name is asked for with.
+    fn asked(terms: LockTerms, id: u32, now: Timestamp) -> BeginStep {
+        let mut name = [0; 16];
+        name[..4].copy_from_slice(&id.to_be_bytes());
+        BeginStep { stake: Stake::Reserves(terms, AttemptId(name)), charges: Box::default(), now }
+    }
+
+    fn settled(terms: LockTerms, id: u32, ending: Ending, now: Timestamp) -> SettleStep {
+        let mut name = [0; 16];
+        name[..4].copy_from_slice(&id.to_be_bytes());
+        SettleStep { id: AttemptId(name), terms, ending, if_failed: Box::default(), now }
+    }
+
+    fn fresh() -> Connection {
+        let mut db = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut db, START).unwrap();
+        db
+    }
+
+    fn count(db: &Connection, table: &str) -> i64 {
+        db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_flood_of_nobodies_takes_bounded_room_pushes_out_the_oldest_and_unlocks_no_account() {
+        let db = fresh();
+        db.execute_batch(
+            "INSERT INTO account (id, kind, status, email, email_key, created, modified)
+             VALUES (7, 'person', 'active', 'a@b.c', 'a@b.c', 0, 0)",
+        )
+        .unwrap();
+        let ann = terms([200; 32], Some(AccountId(7)));
+        for id in 0..5 {
+            assert_eq!(begin(&db, &asked(ann, id, START)), Ok(Begun::Admitted));
+            settle(&db, &settled(ann, id, Ending::Failed, START)).unwrap();
+        }
+        db.execute(
+            "WITH RECURSIVE flood (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM flood WHERE n < ?1)
+             INSERT INTO attempt (subject_mac, failed, since, touched) SELECT randomblob(32), 1, ?2 - n, ?2 - n FROM flood",
+            (NOBODIES + 100, At(START)),
+        )
+        .unwrap();
+        // Its key is one of those at which is counted.
+        let last = terms([1; 32], None);
+        settle(&db, &settled(last, 9, Ending::Failed, START)).unwrap();
+        assert_eq!(count(&db, "attempt"), NOBODIES + 1);
+        let oldest: i64 = db.query_row("SELECT min(touched) FROM attempt", [], |row| row.get(0)).unwrap();
+        assert_eq!(oldest, START.as_millis() - (NOBODIES - 1), "the oldest went, and the one that came stays");
+        assert_eq!(begin(&db, &asked(ann, 10, START)), Ok(Begun::Locked(Duration::from_mins(30))));
+    }
+
+    #[test]
+    fn a_flood_of_windows_takes_bounded_room_and_those_that_are_blank_go_first() {
+        let db = fresh();
+        db.execute(
+            "WITH RECURSIVE flood (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM flood WHERE n < ?1)
+             INSERT INTO attempt_window (caller_mac, operation, recent, keep_until)
+             SELECT randomblob(32), 'refresh', x'', ?2 - 50 + n FROM flood",
+            (windows::NOBODIES + 100, At(START)),
+        )
+        .unwrap();
+        let charge = Charge {
+            caller: Mac([2; 32]),
+            operation: Operation::Refresh,
+            rule: WindowRule::new(5, Duration::from_mins(1), Duration::from_mins(10)),
+            counts: Counts::AtOnce,
+            account: None,
+            subject: None,
+            source: None,
+        };
+        let step = BeginStep { stake: Stake::Nothing, charges: Box::new([charge]), now: START };
+        assert_eq!(begin(&db, &step), Ok(Begun::Admitted));
+        assert_eq!(count(&db, "attempt_window"), windows::NOBODIES);
+        let blank = "SELECT count(*) FROM attempt_window WHERE keep_until <= ?1";
+        assert_eq!(db.query_row(blank, [At(START)], |row| row.get::<_, i64>(0)), Ok(0));
+    }
+
+    #[test]
+    fn a_row_of_the_schema_before_is_read_as_it_was() {
+        let db = fresh();
+        db.execute(
+            "INSERT INTO attempt (subject_mac, failed, locked_until, touched) VALUES (?1, 5, ?2, ?3)",
+            (Mac([3; 32]), At(START.after(Duration::from_secs(7))), At(START)),
+        )
+        .unwrap();
+        assert_eq!(look(&db, &asked(terms([3; 32], None), 1, START)), Ok(Some(Begun::Locked(Duration::from_secs(7)))));
+    }
+
+    /// What may happen to the attempts of one account.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Begin,
+        /// The oldest attempt in flight that anybody remembers ends.
+        Settle(Ending),
+        /// The process dies and another starts: nobody remembers what was in flight.
+        Restart,
+        Wait(u64),
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = prop_oneof![
+            6 => Just(Event::Begin),
+            6 => prop::sample::select(vec![Ending::Failed, Ending::Failed, Ending::Abandoned, Ending::Succeeded])
+                .prop_map(Event::Settle),
+            1 => Just(Event::Restart),
+            2 => (0_u64..400_000).prop_map(Event::Wait),
+        ];
+        prop::collection::vec(event, 1..80)
+    }
+
+    /// The plainest reading of the rule.
+    #[derive(Default)]
+    struct Model {
+        failed: u64,
+        locked_until: Option<u64>,
+        leases: BTreeMap<u32, u64>,
+    }
+
+    impl Model {
+        fn at(&mut self, now: u64) {
+            self.leases.retain(|_, until| *until > now);
+            if self.locked_until.is_some_and(|until| until <= now) {
+                (self.failed, self.locked_until) = (0, None);
+            }
+        }
+
+        fn begin(&mut self, id: u32, now: u64) -> Begun {
+            self.at(now);
+            if let Some(until) = self.locked_until {
+                return Begun::Locked(Duration::from_millis(until - now));
+            }
+            if self.failed + self.leases.len() as u64 >= 5 {
+                return Begun::Busy;
+            }
+            self.leases.insert(id, now + 300_000);
+            Begun::Admitted
+        }
+
+        fn settle(&mut self, id: u32, ending: Ending, now: u64) {
+            self.at(now);
+            self.leases.remove(&id);
+            match ending {
+                Ending::Failed => self.failed += 1,
+                Ending::Succeeded => self.failed = 0,
+                Ending::Abandoned => {}
+            }
+            if self.failed >= 5 && self.locked_until.is_none() {
+                self.locked_until = Some(now + 1_800_000);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_interleaving_of_attempts_restarts_and_time_differs_from_the_plain_reading_of_the_rule(events in events()) {
+            let directory = Directory::new();
+            let open = || {
+                let mut db = Connection::open(directory.database()).unwrap();
+                db.pragma_update(None, "synchronous", "off").unwrap();
+                schema::migrate(&mut db, START).unwrap();
+                db
+            };
+            let (mut db, mut model, mut now, mut next) = (open(), Model::default(), 0_u64, 0_u32);
+            let mut remembered = std::collections::VecDeque::new();
+            let ann = terms([9; 32], None);
+            for event in events {
+                let wall = START.after(Duration::from_millis(now));
+                match event {
+                    Event::Wait(millis) => now += millis,
+                    Event::Restart => {
+                        drop(std::mem::replace(&mut db, open()));
+                        remembered.clear();
+                    }
+                    Event::Begin => {
+                        next += 1;
+                        let step = asked(ann, next, wall);
+                        let said = match look(&db, &step).unwrap() {
+                            Some(said) => said,
+                            None => begin(&db, &step).unwrap(),
+                        };
+                        prop_assert_eq!(said, model.begin(next, now));
+                        if said == Begun::Admitted {
+                            remembered.push_back(next);
+                        }
+                    }
+                    Event::Settle(ending) => if let Some(id) = remembered.pop_front() {
+                        settle(&db, &settled(ann, id, ending, wall)).unwrap();
+                        model.settle(id, ending, now);
+                    }
+                }
+            }
+        }
+    }
+}
