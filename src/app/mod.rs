@@ -190,6 +190,7 @@ impl Gateway {
             cuts: Arc::clone(&ground.cuts),
             verifier: Arc::clone(&self.verifier),
             connections: self.workers.counter(),
+            tokens: self.tokens.clone(),
         };
         self.runtime.spawn(gauges.keep_current());
     }

@@ -64,6 +64,7 @@ pub(super) struct Gauges {
     pub(super) cuts: Arc<Cuts>,
     pub(super) verifier: Arc<Verifier>,
     pub(super) connections: OpenConnections,
+    pub(super) tokens: Option<Arc<TokenService>>,
 }
 
 impl Gauges {
@@ -77,6 +78,9 @@ impl Gauges {
             set(&inactive, remembered.1);
             set(&self.metrics.cuts, self.cuts.len() as u64);
             set(&self.metrics.connections, self.connections.now() as u64);
+            for (outcome, so_far) in self.tokens.iter().flat_map(|tokens| tokens.attempts()) {
+                self.metrics.passwords_attempted(outcome.name(), so_far);
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

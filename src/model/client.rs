@@ -92,6 +92,14 @@ impl SourceKey {
     }
 }
 
+impl SourceKey {
+    /// The first of the addresses that share this budget.
+    #[must_use]
+    pub fn first_address(self) -> IpAddr {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

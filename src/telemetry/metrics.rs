@@ -43,6 +43,7 @@ pub struct Metrics {
     events: IntCounterVec,
     limits: IntCounterVec,
     guard: IntCounterVec,
+    password_attempts: IntCounterVec,
 }
 
 /// How what is remembered beyond a request fares.
@@ -139,8 +140,20 @@ impl Metrics {
             events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
             limits: counter(&registry, "limit_total", "What rate limits did, by limit and outcome.", &["limit", "outcome"])?,
             guard: counter(&registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
+            password_attempts: counter(
+                &registry,
+                "password_attempts_total",
+                "Passwords at the embedded token service, by outcome.",
+                &["outcome"],
+            )?,
             registry,
         })
+    }
+
+    /// Takes over how many passwords have had this outcome since the start; `outcome` is of a closed list of words.
+    pub fn passwords_attempted(&self, outcome: &'static str, so_far: u64) {
+        let counter = self.password_attempts.with_label_values(&[outcome]);
+        counter.inc_by(so_far.saturating_sub(counter.get()));
     }
 
     /// Counts a request.

@@ -1,5 +1,6 @@
 //! Steps of the service against a real database.
 
+mod attempts;
 pub(crate) mod world;
 
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +17,9 @@ use crate::tokens::notifier::{Content, Message, Notifier};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{CodeRule, VerificationRule};
 use crate::tokens::store::steps::{OpenFault, SCHEMA_VERSION, StepStore};
-use crate::tokens::tests::world::{ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_client, phone, secret, settings};
+use crate::tokens::tests::world::{
+    ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_client, phone, secret, settings, somewhere,
+};
 use crate::tokens::{
     AccountRefused, ClientRefused, Settings, SignIn, StartFault, Surroundings, TokenPair, TokenService, is_one_time_code,
 };
@@ -24,7 +27,7 @@ use crate::tokens::{
 /// Signs in with this password and a proof that is good; what became of it.
 async fn sign_in(world: &World, password: &str, proof: &Secret) -> Result<(), Refusal> {
     let (phone, password) = (phone(PHONE), secret(password));
-    let request = SignIn { client: &world.client, phone: &phone, password: &password, proof };
+    let request = SignIn { client: &world.client, phone: &phone, password: &password, proof, source: somewhere() };
     world.service.sign_in(&CodeRule::oauth(world.api()), request).await.map(|_| ())
 }
 
@@ -465,11 +468,11 @@ async fn a_code_is_sent_to_its_account_only_and_voids_the_one_before_it() {
     world.service = Arc::new(service);
     let rule = VerificationRule::oauth(world.api());
     let (ours, nobodys) = (phone(PHONE), phone("+40700000000"));
-    world.service.request_code(&rule, &nobodys, "en").await.unwrap();
-    world.service.request_code(&rule, &ours, "ro").await.unwrap();
+    world.service.request_code(&rule, &nobodys, "en", somewhere()).await.unwrap();
+    world.service.request_code(&rule, &ours, "ro", somewhere()).await.unwrap();
     let (to, first, language) = sent.recv().await.unwrap();
     assert_eq!((&*to, &*language), (PHONE, "ro"));
-    world.service.request_code(&rule, &ours, "ro").await.unwrap();
+    world.service.request_code(&rule, &ours, "ro", somewhere()).await.unwrap();
     let (_, second, _) = sent.recv().await.unwrap();
     assert!(is_one_time_code(first.expose()) && is_one_time_code(second.expose()) && first != second);
     assert_eq!(world.service.verify_code(&rule, &ours, &first).await, Err(Refusal::ProofWrong));
@@ -477,7 +480,7 @@ async fn a_code_is_sent_to_its_account_only_and_voids_the_one_before_it() {
     assert!(world.service.verify_code(&rule, &ours, &second).await.is_ok());
 
     world.service.switch_account(world.account.id, AccountStatus::Disabled).await.unwrap();
-    world.service.request_code(&rule, &ours, "ro").await.unwrap();
+    world.service.request_code(&rule, &ours, "ro", somewhere()).await.unwrap();
     drop(world);
     assert!(sent.recv().await.is_none(), "nothing is sent to nobody, nor to who cannot sign in");
 }

@@ -116,6 +116,12 @@ impl Bind for [u8] {
     }
 }
 
+impl Bind for Box<[u8]> {
+    fn bind(&self) -> Value<'_> {
+        Value::Blob(self)
+    }
+}
+
 impl<const N: usize> Bind for [u8; N] {
     fn bind(&self) -> Value<'_> {
         Value::Blob(self)

@@ -6,8 +6,11 @@ use crate::model::Timestamp;
 use crate::store::sql::{self, Db, named_params};
 use crate::tokens::account::AccountId;
 use crate::tokens::keyring::Mac;
+use crate::tokens::store::steps::attempts;
 use crate::tokens::store::steps::rows::{At, Hash};
-use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Confirmation, IfOpen, Opening, SignInStep};
+use crate::tokens::store::{
+    Answer, ChallengeId, ChallengeKind, ChallengeRow, Confirmation, IfOpen, LockTerms, Opening, SignInStep,
+};
 
 /// Challenges for destinations that are nobody's which are kept at once. They exist so that asking for a code tells
 /// nothing. Beyond this many a flood is under way, and each that comes pushes out the oldest: not to keep the new one would
@@ -128,20 +131,25 @@ pub(super) fn open_one(db: &Db<'_>, kind: ChallengeKind, destination: Mac, now: 
     )
 }
 
-/// Counts a try, and compares. The same statement counts that hands out what to compare with.
-fn is_answered_by(db: &Db<'_>, challenge: ChallengeId, code: Mac, now: Timestamp) -> sql::Result<bool> {
-    let expected: Option<Mac> = db.optional(
+/// Counts a try, and compares. The same statement counts that hands out what to compare with. The first wrong code of a challenge
+/// counts towards the lock.
+fn is_answered_by(db: &Db<'_>, challenge: ChallengeId, code: Mac, if_wrong: &LockTerms, now: Timestamp) -> sql::Result<bool> {
+    let expected: Option<(Mac, u32)> = db.optional(
         "UPDATE challenge SET tries = tries + 1
              WHERE id = ?1 AND voided IS NULL AND answered IS NULL AND expires > ?2 AND tries < max_tries
-             RETURNING code_mac",
+             RETURNING code_mac, tries",
         (challenge, At(now)),
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    Ok(expected == Some(code))
+    let Some((expected, tries)) = expected else { return Ok(false) };
+    if expected != code && tries == 1 {
+        attempts::count_failure(db, if_wrong, now)?;
+    }
+    Ok(expected == code)
 }
 
 pub(super) fn answer(db: &Db<'_>, answer: &Answer) -> sql::Result<bool> {
-    if !is_answered_by(db, answer.challenge, answer.code, answer.now)? {
+    if !is_answered_by(db, answer.challenge, answer.code, &answer.if_wrong, answer.now)? {
         return Ok(false);
     }
     db.execute(
@@ -164,7 +172,7 @@ pub(super) fn account_of(db: &Db<'_>, challenge: ChallengeId, kind: ChallengeKin
 
 /// Counts a try at the challenge of a sign-in and, if the code is right, consumes it.
 pub(super) fn consume(db: &Db<'_>, code: &Confirmation, account: AccountId, now: Timestamp) -> sql::Result<bool> {
-    if !is_answered_by(db, code.challenge, code.code, now)? {
+    if !is_answered_by(db, code.challenge, code.code, &code.if_wrong, now)? {
         return Ok(false);
     }
     let consumed = db.execute(

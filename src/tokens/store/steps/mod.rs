@@ -12,12 +12,14 @@ mod entries;
 mod factors;
 mod grants;
 mod identities;
+mod locks;
 mod redeem;
 mod rows;
 mod schema;
 mod sessions;
 mod signing_keys;
 mod step_up;
+mod windows;
 
 use std::path::Path;
 
@@ -31,8 +33,8 @@ use crate::tokens::client::{Client, NewClient};
 use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::{
-    AccountRow, Answer, AttemptRow, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening,
-    PasswordReplacement, RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
+    AccountRow, Answer, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening, PasswordReplacement,
+    RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
 };
 
 pub use schema::SCHEMA_VERSION;
@@ -130,14 +132,6 @@ impl TokenStore for StepStore {
     async fn rotate_client(&self, id: &str, secret: Mac, now: Timestamp) -> Result<bool, StoreFault> {
         let id = id.to_owned();
         self.writer.step(move |db| clients::rotate(db, &id, secret, now)).await
-    }
-
-    async fn attempts(&self, nobodies: u32) -> Result<Vec<AttemptRow>, StoreFault> {
-        self.readers.read(move |db| attempts::all(db, nobodies)).await
-    }
-
-    async fn record_attempts(&self, row: AttemptRow, now: Timestamp) -> Result<(), StoreFault> {
-        self.writer.step(move |db| attempts::record(db, &row, now)).await
     }
 
     async fn open_challenge(&self, challenge: ChallengeRow) -> Result<Opening, StoreFault> {

@@ -6,8 +6,8 @@ use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
 use crate::tokens::keyring::Mac;
 use crate::tokens::session::Authentication;
-use crate::tokens::store::steps::identities;
 use crate::tokens::store::steps::rows::{At, Hash};
+use crate::tokens::store::steps::{attempts, identities};
 use crate::tokens::store::{Approval, ChallengeId, ChallengeKind, CodeAnswer, CodeVerdict, PushAnswer, PushVerdict};
 
 /// A challenge, as far as answering it goes.
@@ -17,6 +17,7 @@ struct Asked {
     account: AccountId,
     channel: Channel,
     code: Mac,
+    tries: u32,
 }
 
 pub(super) fn latest(
@@ -38,12 +39,15 @@ pub(super) fn answer_code(db: &Db<'_>, answer: &CodeAnswer) -> sql::Result<CodeV
     let asked = db.optional(
         "UPDATE challenge SET tries = tries + 1
              WHERE id = ?1 AND token_hash = ?2 AND voided IS NULL AND answered IS NULL AND expires > ?3 AND tries < max_tries
-             RETURNING kind, token_hash, account_id, channel, code_mac",
+             RETURNING kind, token_hash, account_id, channel, code_mac, tries",
         (answer.challenge, Hash(answer.token), At(answer.now)),
         asked,
     )?;
     let Some(asked) = asked else { return why_not(db, answer) };
     if asked.code != answer.code {
+        if asked.tries == 1 {
+            attempts::count_failure(db, &answer.if_wrong, answer.now)?;
+        }
         return Ok(CodeVerdict::Wrong);
     }
     db.execute("UPDATE challenge SET answered = ?2 WHERE id = ?1", (answer.challenge, At(answer.now)))?;
@@ -74,7 +78,7 @@ pub(super) fn answer_push(db: &Db<'_>, answer: &PushAnswer) -> sql::Result<PushV
     let asked = db.optional(
         "UPDATE challenge SET answered = :answered, voided = :voided
              WHERE id = :id AND kind IN (:step_up, :enrolment) AND voided IS NULL AND answered IS NULL AND expires > :now
-             RETURNING kind, token_hash, account_id, channel, code_mac",
+             RETURNING kind, token_hash, account_id, channel, code_mac, tries",
         named_params! {
             ":id": answer.challenge, ":answered": answered, ":voided": voided, ":now": At(answer.now),
             ":step_up": ChallengeKind::StepUpPush.name(), ":enrolment": ChallengeKind::EnrolPush.name(),
@@ -95,6 +99,7 @@ fn asked(row: &Row<'_>) -> sql::Result<Asked> {
         account: row.get(2)?,
         channel: row.get(3)?,
         code: row.get(4)?,
+        tries: row.get(5)?,
     })
 }
 
