@@ -29,5 +29,6 @@ mod revocation;
 mod seed_back_office;
 mod seed_oauth;
 mod seed_session;
+mod servers;
 mod smuggling;
 mod under_load;
