@@ -29,7 +29,6 @@ pub(super) struct Ground {
     pub(super) journal: Option<Arc<Journal>>,
     pub(super) revocations: Revocations,
     /// What is shared with other gateways, if anything is.
-    #[expect(dead_code, reason = "the first to use it comes with the next change")]
     pub(super) valkey: Option<Valkey>,
     /// Keep a second gateway off the embedded service's database and off the state file.
     _claims: [Option<File>; 2],
