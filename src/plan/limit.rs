@@ -31,8 +31,8 @@ pub struct Limit {
 /// What a limit that gateways share says while the store is away in which it is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnStoreOutage {
-    /// Each gateway counts by itself and allows this part of the whole.
-    Local(Quota),
+    /// Each of so many gateways counts by itself and allows its part of the whole; no, if its part is less than a request costs.
+    Local(u32),
     /// No.
     Deny,
     /// Yes, uncounted.

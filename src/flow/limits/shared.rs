@@ -29,7 +29,7 @@ pub(super) struct Together<'a> {
 struct Heard<'a> {
     limit: &'a Arc<Limit>,
     /// The quota that it was asked for: while the store is away, a part.
-    quota: &'a Quota,
+    quota: Quota,
     /// `None` if nobody could say.
     verdict: Option<Verdict>,
     spent: Spent,
@@ -58,7 +58,7 @@ impl Limits {
         standing: &mut Standing,
     ) -> Result<(), Denial> {
         let here = limits.iter().filter(|limit| limit.shared.is_none());
-        let mut heard: Vec<Heard<'_>> = here.filter_map(|limit| self.ask_here(limit, &limit.quota, payer, now)).collect();
+        let mut heard: Vec<Heard<'_>> = here.filter_map(|limit| self.ask_here(limit, limit.quota, payer, now)).collect();
         if !heard.iter().any(Heard::refuses) {
             let there = limits.iter().filter_map(|limit| Some((limit, limit.shared.as_ref()?)));
             let asked = there.map(|(limit, outage)| self.ask_there(together, limit, outage, payer, now));
@@ -70,7 +70,7 @@ impl Limits {
         let unspent = refused.is_some() || heard.iter().any(|heard| heard.denied);
         for heard in &heard {
             if let Some(verdict) = heard.verdict {
-                standing.note(heard.limit, heard.quota, verdict, unspent);
+                standing.note(heard.limit, &heard.quota, verdict, unspent);
             }
         }
         if !unspent {
@@ -93,10 +93,10 @@ impl Limits {
     }
 
     /// Asks this gateway's own table. `None` cannot happen: every limit has one.
-    fn ask_here<'a>(&self, limit: &'a Arc<Limit>, quota: &'a Quota, payer: Payer<'_>, now: Tick) -> Option<Heard<'a>> {
+    fn ask_here<'a>(&self, limit: &'a Arc<Limit>, quota: Quota, payer: Payer<'_>, now: Tick) -> Option<Heard<'a>> {
         let table = self.tables.get(limit.index)?;
         let caller = self.naming.caller(limit.key.iter().map(|part| named(part, payer)));
-        let taken = table.take(caller, quota, now);
+        let taken = table.take(caller, &quota, now);
         if taken.shared {
             self.tally.limited(&limit.name, LimitOutcome::Full);
         }
@@ -112,12 +112,12 @@ impl Limits {
         &self,
         together: &Together<'_>,
         limit: &'a Arc<Limit>,
-        outage: &'a OnStoreOutage,
+        outage: &OnStoreOutage,
         payer: Payer<'_>,
         now: Tick,
     ) -> Heard<'a> {
         let caller = together.caller(limit, payer);
-        let silent = Heard { limit, quota: &limit.quota, verdict: None, spent: Spent::Nothing, denied: false };
+        let silent = Heard { limit, quota: limit.quota, verdict: None, spent: Spent::Nothing, denied: false };
         if let Ok(verdict) = together.counters.take(&caller, &limit.quota).await {
             let spent = match verdict {
                 Verdict::Admitted { .. } => Spent::There(caller),
@@ -126,20 +126,24 @@ impl Limits {
             return self.hear(Heard { verdict: Some(verdict), spent, ..silent }, payer);
         }
         let tally = |outcome| self.tally.limited(&limit.name, outcome);
-        match outage {
-            OnStoreOutage::Local(part) => {
+        let part = match outage {
+            OnStoreOutage::Local(gateways) => limit.quota.share(*gateways),
+            OnStoreOutage::Deny => None,
+            OnStoreOutage::Allow => {
+                tally(LimitOutcome::OutageAllowed);
+                return silent;
+            }
+        };
+        match part {
+            Some(part) => {
                 tally(LimitOutcome::OutageLocal);
                 self.ask_here(limit, part, payer, now).unwrap_or(silent)
             }
-            OnStoreOutage::Allow => {
-                tally(LimitOutcome::OutageAllowed);
-                silent
-            }
-            OnStoreOutage::Deny if limit.dry_run => {
+            None if limit.dry_run => {
                 tally(LimitOutcome::DryRun);
                 silent
             }
-            OnStoreOutage::Deny => {
+            None => {
                 tally(LimitOutcome::OutageDenied);
                 Heard { denied: true, ..silent }
             }
@@ -159,11 +163,11 @@ impl Limits {
             Spent::Nothing => {}
             Spent::Here(caller, shared) => {
                 if let Some(table) = self.tables.get(heard.limit.index) {
-                    table.give_back(*caller, heard.quota, *shared);
+                    table.give_back(*caller, &heard.quota, *shared);
                 }
             }
             Spent::There(caller) => {
-                if together.counters.give_back(caller, heard.quota).await.is_err() {
+                if together.counters.give_back(caller, &heard.quota).await.is_err() {
                     tracing::debug!(limit = &*heard.limit.name, "a refused request was counted: the shared store is away");
                 }
             }

@@ -83,23 +83,22 @@ impl Workshop<'_> {
         match limit.on_store_outage.as_ref().map_or(config::OnStoreOutage::Local, |outage| outage.value) {
             config::OnStoreOutage::Deny => Some(OnStoreOutage::Deny),
             config::OnStoreOutage::Allow => Some(OnStoreOutage::Allow),
-            config::OnStoreOutage::Local => Some(self.part(limit, quota?)),
+            config::OnStoreOutage::Local => Some(self.part(limit, quota)),
         }
     }
 
     /// This gateway's part of a limit.
-    fn part(&mut self, limit: &config::Limit, quota: &Quota) -> OnStoreOutage {
+    fn part(&mut self, limit: &config::Limit, quota: Option<&Quota>) -> OnStoreOutage {
         let nodes = self.config.store.valkey.as_ref().map_or(1, |valkey| valkey.value.nodes.value);
-        if let Some(part) = quota.share(nodes) {
-            return OnStoreOutage::Local(part);
-        }
-        if let Some(rate) = &limit.rate {
+        if let (Some(rate), Some(quota)) = (&limit.rate, quota)
+            && quota.share(nodes).is_none()
+        {
             let place = limit.burst.as_ref().map_or(rate.place, |burst| burst.place);
             let finding = Finding::warning(place, format!("one of {nodes} gateways has too little of this for one request"));
             let finding = finding.label("while the shared store is away, every request is refused (503)");
             self.report.add(finding.help("raise `burst`, or write on_store_outage = \"deny\" or \"allow\""));
         }
-        OnStoreOutage::Deny
+        OnStoreOutage::Local(nodes)
     }
 
     /// The limits of routes with these settings. What is wrong with them is in the report.

@@ -90,7 +90,7 @@ impl SharedCounters {
     pub async fn give_back(&self, caller: &str, quota: &Quota) -> Result<(), Outage> {
         let mut call = self.give_back.key(caller);
         call.arg(micros(quota.price()));
-        self.valkey.run("give back", &call).await
+        self.valkey.run("give-back", &call).await
     }
 }
 
