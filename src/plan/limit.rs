@@ -28,6 +28,20 @@ pub struct Limit {
     pub dry_run: bool,
     /// Where requests come from that it does not count.
     pub exempt: Option<Networks>,
+    /// What is decided when the shared store, where callers are counted for all gateways, is away; `None` if they are counted
+    /// here and nowhere else.
+    pub shared: Option<OnStoreOutage>,
+}
+
+/// What a limit that gateways share says while the store is away in which it is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnStoreOutage {
+    /// Each of so many gateways counts by itself and allows its part of the whole; no, if its part is less than a request costs.
+    Local(u32),
+    /// No.
+    Deny,
+    /// Yes, uncounted.
+    Allow,
 }
 
 /// A part of what a limit counts by.
@@ -132,7 +146,17 @@ mod tests {
     use super::*;
 
     fn limit(name: &str, key: LimitKey, quota: Quota) -> Limit {
-        Limit { name: name.into(), index: 0, quota, key: Box::new([key]), keys: 10, told: true, dry_run: false, exempt: None }
+        Limit {
+            name: name.into(),
+            index: 0,
+            quota,
+            key: Box::new([key]),
+            keys: 10,
+            told: true,
+            dry_run: false,
+            exempt: None,
+            shared: None,
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::rules::identity::IdentityNames;
 use crate::rules::networks::Sources;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
-pub use limit::{Limit, LimitKey, Policy, RouteLimits};
+pub use limit::{Limit, LimitKey, OnStoreOutage, Policy, RouteLimits};
 pub use login_guard::{LoginGuard, LoginGuardId};
 pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;

@@ -28,6 +28,16 @@ pub(crate) struct Limit {
     pub(crate) dry_run: At<bool>,
     pub(crate) everywhere: At<bool>,
     pub(crate) exempt: Option<At<Vec<At<IpNet>>>>,
+    pub(crate) shared: Option<At<bool>>,
+    pub(crate) on_store_outage: Option<At<OnStoreOutage>>,
+}
+
+/// What a limit says while the shared store is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OnStoreOutage {
+    Local,
+    Deny,
+    Allow,
 }
 
 /// What a route says of a limit.
@@ -70,6 +80,9 @@ const PARTS: &[(&str, LimitKey)] = &[
     ("route", LimitKey::Route),
 ];
 
+const OUTAGE: &[(&str, OnStoreOutage)] =
+    &[("local", OnStoreOutage::Local), ("deny", OnStoreOutage::Deny), ("allow", OnStoreOutage::Allow)];
+
 impl Limit {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
@@ -95,6 +108,17 @@ impl Limit {
                 "exempt",
                 Filled(Placed(NETWORK)),
                 "Networks whose requests it does not count: those of health probes, say.",
+            ),
+            shared: t.optional(
+                "shared",
+                Flag,
+                "Whether all gateways that share a store count together; they do when left out. false: each for itself.",
+            ),
+            on_store_outage: t.optional(
+                "on_store_outage",
+                Word(OUTAGE),
+                "What holds while the shared store is away: \"local\", this gateway's part of it, as when left out; \"deny\" (503) \
+                 or \"allow\".",
             ),
         }
     }

@@ -23,7 +23,7 @@ pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference, SigningSource};
-pub(crate) use limit::{Limit, LimitKey, LimitUse};
+pub(crate) use limit::{Limit, LimitKey, LimitUse, OnStoreOutage};
 pub(crate) use login_guard::LoginGuard;
 pub use notifier::{MessageKind, SmtpTls};
 pub(crate) use notifier::{Notifier, Smtp, SmtpLogin, Webhook};

@@ -19,6 +19,9 @@ const TRY_EVERY: Duration = Duration::from_secs(1);
 /// How long a try may take. Longer than a request's deadline: one late answer is no reason to connect anew.
 const TRYING: Duration = Duration::from_millis(500);
 
+/// Reads the clock and writes something short-lived.
+const PROBE: &str = "return redis.call('SET', KEYS[1], redis.call('TIME')[1], 'PX', 1000)";
+
 /// Starts the task.
 pub(super) fn spawn(shared: Weak<Shared>, opener: Opener) {
     tokio::spawn(keep(shared, opener));
@@ -31,11 +34,14 @@ async fn keep(shared: Weak<Shared>, mut opener: Opener) {
         match opened {
             Ok(Ok(link)) => {
                 number += 1;
-                (wait, complained) = (FIRST_WAIT, false);
                 let Some(strong) = shared.upgrade() else { return };
                 strong.come_up(link.clone(), number);
                 drop(strong);
-                watch(&shared, link, number).await;
+                // One that breaks at once, again and again, is not made again and again at once.
+                if watch(&shared, link, number).await {
+                    wait = FIRST_WAIT;
+                }
+                complained = true;
             }
             Ok(Err(error)) => complain(&mut complained, &shared, &error.to_string()),
             Err(_) => complain(&mut complained, &shared, "connecting takes too long"),
@@ -45,7 +51,7 @@ async fn keep(shared: Weak<Shared>, mut opener: Opener) {
     }
 }
 
-/// Says once for each outage that there is no connection; one that broke has been complained of already.
+/// Says once for each outage that there is no connection; of one that broke it has been said already.
 fn complain(complained: &mut bool, shared: &Weak<Shared>, why: &str) {
     if let Some(shared) = shared.upgrade().filter(|_| !*complained) {
         tracing::warn!(why, "cannot connect to the shared store; trying again until it works");
@@ -60,18 +66,24 @@ async fn connect(opener: &mut Opener, shared: &Weak<Shared>) -> Result<Link, Red
     Ok(link)
 }
 
-/// Writes something short-lived: a replica, a full server and one that may not be written to are found out by nothing else.
+/// Does what scripts do: a replica, a full server, and one that may not be written to or run scripts are found out by nothing
+/// else. Of a cluster every master must answer as well.
 async fn prove(link: &mut Link, shared: &Weak<Shared>) -> Result<(), RedisError> {
     let key = shared.upgrade().map_or_else(String::new, |shared| shared.names.common("probe"));
-    cmd("SET").arg(key).arg(1).arg("PX").arg(1_000).query_async::<()>(link).await
+    cmd("EVAL").arg(PROBE).arg(1).arg(key).query_async::<()>(link).await?;
+    match link {
+        Link::One(_) => Ok(()),
+        Link::Cluster(_) => cmd("PING").query_async(link).await,
+    }
 }
 
-/// Returns when the connection is not in use any more.
-async fn watch(shared: &Weak<Shared>, mut link: Link, number: u64) {
+/// Returns when the connection is not in use any more; whether it was ever tried with success.
+async fn watch(shared: &Weak<Shared>, mut link: Link, number: u64) -> bool {
+    let mut worked = false;
     loop {
-        let Some(strong) = shared.upgrade() else { return };
+        let Some(strong) = shared.upgrade() else { return worked };
         if strong.live.load().as_ref().is_none_or(|live| live.number != number) {
-            return;
+            return worked;
         }
         let broken = tokio::time::timeout(TRY_EVERY, strong.broken.notified()).await;
         drop(strong);
@@ -79,9 +91,12 @@ async fn watch(shared: &Weak<Shared>, mut link: Link, number: u64) {
             continue;
         }
         let tried = tokio::time::timeout(TRYING, prove(&mut link, shared)).await;
-        let Some(strong) = shared.upgrade() else { return };
+        let Some(strong) = shared.upgrade() else { return worked };
         match tried {
-            Ok(Ok(())) => strong.failures.store(0, Ordering::Relaxed),
+            Ok(Ok(())) => {
+                worked = true;
+                strong.failures.store(0, Ordering::Relaxed);
+            }
             Ok(Err(error)) if is_broken(&error) => strong.give_up(number, &error.to_string()),
             Ok(Err(error)) => strong.count(number, &error.to_string()),
             Err(_) => strong.count(number, "it does not answer"),
