@@ -64,6 +64,12 @@ impl LockRule {
         Self { attempts: attempts.max(1), duration }
     }
 
+    /// Consecutive failures that lock.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// The length of a lock.
     #[must_use]
     pub fn duration(&self) -> Duration {
@@ -100,6 +106,11 @@ impl Attempts {
     /// Settles an attempt that was admitted.
     pub fn settle(&mut self, rule: &LockRule, ending: Ending, now: Tick) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.count(rule, ending, now);
+    }
+
+    /// Counts an attempt that holds no reservation here.
+    pub fn count(&mut self, rule: &LockRule, ending: Ending, now: Tick) {
         match ending {
             Ending::Failed => {
                 self.failed = self.failed.saturating_add(1);
@@ -110,6 +121,12 @@ impl Attempts {
             Ending::Succeeded => self.failed = 0,
             Ending::Abandoned => {}
         }
+    }
+
+    /// The same with what is in flight in `other`, and nothing of its failures.
+    #[must_use]
+    pub fn with_flights_of(self, other: &Self) -> Self {
+        Self { in_flight: other.in_flight, ..self }
     }
 
     /// How much longer the account is locked; `None` if it is not.

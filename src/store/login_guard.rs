@@ -7,6 +7,9 @@
 
 mod local;
 mod memory;
+#[cfg(test)]
+mod server;
+mod shared;
 mod table;
 
 use std::fmt;

@@ -84,7 +84,7 @@ impl Reservation {
 }
 
 /// Why an attempt may not begin, yet or at all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Refusal {
     Answer(Answer),
     Full,
