@@ -135,6 +135,11 @@ impl Attempts {
         self.locked_until.filter(|until| now < *until).map(|until| until.since(now))
     }
 
+    /// Forgets failures and lock; what is in flight goes on.
+    pub fn pardon(&mut self) {
+        (self.failed, self.locked_until) = (0, None);
+    }
+
     /// Whether there is no lock, nor one that is over and was not noticed yet.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -76,6 +76,28 @@ impl Kept {
     }
 }
 
+/// Why a counter admits nobody, whatever is in flight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closed {
+    /// What closed it.
+    pub by: ClosedBy,
+    /// How many failures that took.
+    pub failures: u32,
+    /// How long ago that was.
+    pub ago: Duration,
+    /// For how much longer.
+    pub left: Duration,
+}
+
+/// What closes a counter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClosedBy {
+    /// The lock after consecutive failures.
+    Lock,
+    /// The window is full.
+    Window,
+}
+
 /// Whether an attempt may begin, in the order of what is said first when several counters refuse it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Answer {
@@ -176,13 +198,39 @@ impl Budget {
         self.in_flight == 0 && self.attempts.lock_left(now).is_none() && unfailed && windowless
     }
 
+    /// Why it admits nobody, if so: the lock before the window.
+    #[must_use]
+    pub fn closed(&self, rule: &BudgetRule, now: Tick) -> Option<Closed> {
+        if let (Some(left), Some(lock)) = (self.attempts.lock_left(now), &rule.lock) {
+            let ago = lock.duration().saturating_sub(left);
+            return Some(Closed { by: ClosedBy::Lock, failures: self.attempts.failed(), ago, left });
+        }
+        let window = rule.window.as_ref()?;
+        let counted = self.counted(window, now);
+        let oldest =
+            self.recent.get(self.recent.len().checked_sub(counted)?).filter(|_| counted >= window.attempts as usize)?;
+        let left = window.within.saturating_sub(now.since(*oldest));
+        let ago = self.recent.back().map_or(Duration::ZERO, |last| now.since(*last));
+        Some(Closed { by: ClosedBy::Window, failures: u32::try_from(counted).unwrap_or(u32::MAX), ago, left })
+    }
+
+    /// Forgets whatever was counted; what is in flight goes on.
+    pub fn pardon(&mut self) {
+        self.attempts.pardon();
+        self.recent.clear();
+        self.failed_at = None;
+    }
+
+    /// What the window counts now.
+    fn counted(&self, window: &FailureWindow, now: Tick) -> usize {
+        self.recent.len() - self.recent.partition_point(|at| now.since(*at) >= window.within)
+    }
+
     /// What a restart must not forget.
     #[must_use]
     pub fn kept(&self, rule: &BudgetRule, now: Tick) -> Kept {
         let failed_ago = self.failed_at.map_or(Duration::ZERO, |last| now.since(last));
-        let recent = rule
-            .window
-            .map_or(0, |window| self.recent.len() - self.recent.partition_point(|at| now.since(*at) >= window.within));
+        let recent = rule.window.as_ref().map_or(0, |window| self.counted(window, now));
         let lock_left = self.attempts.lock_left(now);
         let remembered = self.failed_at.is_some() && failed_ago < rule.memory();
         Kept {
@@ -344,6 +392,26 @@ mod tests {
         assert_eq!(restored.begin(&windowed, at(restart + 54_000)), Answer::Admitted);
         let over = before.kept(&rule, at(3_700_000));
         assert!(over.is_blank(), "{over:?}");
+    }
+
+    #[test]
+    fn what_is_closed_says_why_until_when_and_is_open_once_it_is_pardoned() {
+        let rule = BudgetRule { lock: locking().lock, ..windowed(5, 60_000, false) };
+        let mut budget = Budget::default();
+        for failure in 0..5 {
+            assert_eq!(budget.closed(&rule, at(1_000 * failure)), None);
+            attempt(&mut budget, &rule, Ending::Failed, 1_000 * failure);
+        }
+        let ago = Duration::from_secs(6);
+        let locked = Closed { by: ClosedBy::Lock, failures: 5, ago, left: LOCK.saturating_sub(ago) };
+        assert_eq!(budget.closed(&rule, at(10_000)), Some(locked));
+        let windowed = rule.without_lock();
+        let full = Closed { by: ClosedBy::Window, failures: 5, ago, left: Duration::from_secs(50) };
+        // Without the rule for it there is no lock to be seen.
+        assert_eq!(budget.closed(&windowed, at(10_000)), Some(full));
+        assert_eq!(budget.closed(&windowed, at(60_000)), None, "the oldest is out of the window");
+        budget.pardon();
+        assert_eq!((budget.closed(&rule, at(10_000)), budget.begin(&rule, at(10_000))), (None, Answer::Admitted));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! absent: where a login names its account (`rules::account_key`), and files (`store::journal`).
 
 mod local;
+mod locks;
 mod memory;
 #[cfg(test)]
 mod server;
@@ -24,6 +25,7 @@ use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, BudgetRule};
 use crate::store::revocations::NotKept;
 use local::Local;
+pub use locks::{AccountMark, Cleared, Lock, Whose};
 pub use memory::{Counted, CounterName, GuardKey, GuardLedger, GuardMemory, Noted};
 pub use table::{ACQUAINTANCES, COUNTERS};
 use table::{AccountHash, Caller, Refusal, Reservation};
@@ -46,6 +48,13 @@ pub struct GuardTerms {
     pub by: NonEmpty<CountedBy>,
     /// What each counter takes.
     pub rule: BudgetRule,
+}
+
+impl GuardTerms {
+    /// What a counter takes: no success ends what a source has failed, so there is no lock of one.
+    fn rule_of(&self, counter: &CounterName) -> BudgetRule {
+        if counter.account.is_some() { self.rule } else { self.rule.without_lock() }
+    }
 }
 
 /// What came of an attempt, as the metrics count it.
@@ -215,9 +224,8 @@ impl LoginGuard {
             },
         );
         if locks {
-            let [a, b, c, d, ..] = caller.account;
-            let account = format!("{:08x}", u32::from_be_bytes([a, b, c, d]));
-            tracing::warn!(guard = &*self.terms.name, account, "an account is locked after too many failures");
+            let account = AccountMark::of(&caller.account);
+            tracing::warn!(guard = &*self.terms.name, %account, "an account is locked after too many failures");
         }
         locks
     }

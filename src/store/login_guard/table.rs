@@ -124,14 +124,13 @@ impl Table {
     pub(super) fn counter(&self, counted_by: CountedBy, terms: &GuardTerms, caller: Caller, now: Tick) -> Reservation {
         let Caller { account, source } = caller;
         let both = CounterKey { account: Some(account), source: Some(source) };
-        let rule = if counted_by.names_account() { terms.rule } else { terms.rule.without_lock() };
         let acquainted = counted_by == CountedBy::Account && self.acquaintances.knows(&both, now);
         let key = match counted_by {
             CountedBy::Account if !acquainted => CounterKey { source: None, ..both },
             CountedBy::Account | CountedBy::AccountAndSource => both,
             CountedBy::Source => CounterKey { account: None, ..both },
         };
-        Reservation { key, rule, acquainted }
+        Reservation { key, rule: terms.rule_of(&CounterName::of(key, acquainted)), acquainted }
     }
 
     /// The budget of a reservation to be; `None` if there is no room for it. `rule` is that of the whole guard, by which the
@@ -152,6 +151,13 @@ impl Table {
             self.counters.budgets.get_mut(&key)
         };
         budget.is_some_and(|budget| budget.settle(&rule, ending, now))
+    }
+
+    /// Every counter.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (CounterName, &mut Budget)> {
+        let counters = self.counters.budgets.iter_mut().map(|(key, budget)| (CounterName::of(*key, false), budget));
+        let known = self.acquaintances.known.iter_mut();
+        counters.chain(known.map(|(key, known)| (CounterName::of(*key, true), &mut known.budget)))
     }
 
     /// How a counter stands, as it is written down.
