@@ -118,6 +118,21 @@ impl BudgetRule {
         Self { lock: None, ..self }
     }
 
+    /// The part of it that each of so many gateways may allow by itself; `None` if that is nothing.
+    #[must_use]
+    pub fn part(&self, gateways: u32) -> Option<Self> {
+        let part = |attempts: u32| attempts.checked_div(gateways).filter(|part| *part > 0);
+        let lock = match &self.lock {
+            Some(lock) => Some(LockRule::new(part(lock.attempts())?, lock.duration())),
+            None => None,
+        };
+        let window = match self.window {
+            Some(window) => Some(FailureWindow { attempts: part(window.attempts)?, ..window }),
+            None => None,
+        };
+        Some(Self { lock, window })
+    }
+
     /// After this long without a failure, consecutive ones are forgotten.
     #[must_use]
     pub fn memory(&self) -> Duration {
@@ -265,6 +280,13 @@ impl Budget {
         let learnt = Self::restored(rule, kept, now);
         let attempts = learnt.attempts.with_flights_of(&self.attempts);
         *self = Self { attempts, in_flight: self.in_flight, ..learnt };
+    }
+
+    /// Whether consecutive failures leave nothing of the rule, and yet there is no lock: they were counted by a rule that takes
+    /// more.
+    #[must_use]
+    pub fn is_worn(&self, rule: &BudgetRule) -> bool {
+        rule.lock.is_some_and(|lock| self.attempts.is_open() && self.attempts.failed() >= lock.attempts())
     }
 
     fn forget(&mut self, rule: &BudgetRule, now: Tick) {

@@ -4,13 +4,14 @@
 -- equal. What those have not: a reservation has a lease, since whoever holds it may die. Instants are milliseconds since 1970
 -- of this server's clock.
 --
--- KEYS: the counters by the instant from which they mean nothing; the locks by their end; then of each counter its state, and of
---       an account's also the sources that it knows, and its state at this source.
--- ARGV: "begin" or "settle"; the id of the attempt; now, or nothing to have it read here; consecutive failures that lock (0: no
---       lock), for how long; for how long failures are remembered; attempts in a window (0: no window), its length, whether
---       successes count in it (0, 1); the lease; for how long a source is known, how many of an account are; how many counters
---       there may be; how the attempt ended ("failed", "succeeded", "abandoned", or nothing); whether the account knows the
---       source, as "begin" said; then of each counter what it counts by: "account", "both" or "source".
+-- KEYS: the counters by the instant from which they mean nothing; the locks and full windows by their end; then of each counter
+--       its state, and of an account's also the sources that it knows, and its state at this source.
+-- ARGV: "begin", "settle", "pardon" or "show"; the id of the attempt; now, or nothing to have it read here; consecutive failures
+--       that lock (0: no lock), for how long; for how long failures are remembered; attempts in a window (0: no window), its
+--       length, whether successes count in it (0, 1); the lease; for how long a source is known, how many of an account are; how
+--       many counters there may be; how the attempt ended ("failed", "succeeded", "abandoned", or nothing); whether the account
+--       knows the source, as "begin" said; then of each counter what it counts by, "account" (with what it knows), "account
+--       alone", "known", "both" or "source", and its tag, which says whose it is where locks are listed; of "account" two tags.
 -- Answer: the outcome; what is left of what refuses (begin), or whether there is a lock now (settle); whether the account knows
 --       the source; then of each counter what rules::login_budget::Kept has: consecutive failures, how long ago the last was,
 --       what is left of its lock, what its window counts, how long ago the last of that was.
@@ -39,13 +40,13 @@ local function since(earlier)
   return math.max(0, now - earlier)
 end
 
--- What a key ends with names it well enough in the indexes.
+-- What a key ends with names it well enough.
 local function name(key)
   return string.sub(key, -32)
 end
 
-local function list(set, key, instant)
-  redis.call('ZADD', set, instant, name(key))
+local function list(set, member, instant)
+  redis.call('ZADD', set, instant, member)
   redis.call('PEXPIRE', set, math.max(memory, lock_for, within, lease) + SLACK)
 end
 
@@ -57,8 +58,8 @@ local function sweep(set)
   end
 end
 
-local function read(key, own, locking)
-  local counter = { key = key, own = own, attempts = locking and attempts or 0 }
+local function read(key, tag, own, locking)
+  local counter = { key = key, tag = tag, own = own, attempts = locking and attempts or 0 }
   local raw = redis.call('GET', key)
   local state = raw and cmsgpack.unpack(raw) or { 0, false, false, {}, {}, {} }
   counter.new = not raw
@@ -97,7 +98,7 @@ local function write(counter)
   local state = { counter.failed, counter.locked, counter.failed_at, counter.recent, counter.held, counter.told }
   redis.call('SET', counter.key, cmsgpack.pack(state), 'PX', from - now + SLACK)
   if not counter.own then
-    list(index, counter.key, from)
+    list(index, name(counter.key), from)
   end
 end
 
@@ -193,19 +194,23 @@ local function count(counter)
       table.remove(counter.recent, 1)
     end
   end
-  if counter.attempts == 0 then
-    return
-  end
-  if ending == 'failed' then
+  if counter.attempts > 0 and ending == 'failed' then
     counter.failed, counter.failed_at = counter.failed + 1, now
     if counter.failed >= counter.attempts then
       counter.locked = now + lock_for
-      sweep(locks)
-      list(locks, counter.key, counter.locked)
     end
-  elseif ending == 'succeeded' then
+  elseif counter.attempts > 0 and ending == 'succeeded' then
     counter.failed = 0
   end
+end
+
+-- Until when it admits nobody.
+local function closed_until(counter)
+  local ends = counter.locked or 0
+  if window > 0 and #counter.recent >= window then
+    ends = math.max(ends, counter.recent[#counter.recent - window + 1] + within)
+  end
+  return ends
 end
 
 local function settle(counter)
@@ -217,7 +222,20 @@ local function settle(counter)
     end
     forget(counter)
   end
+  local before = closed_until(counter)
   count(counter)
+  local ends = closed_until(counter)
+  if ends > before and ends > now then
+    sweep(locks)
+    list(locks, counter.tag, ends)
+  end
+end
+
+-- Forgets whatever was counted; what is in flight goes on.
+local function pardon(counter)
+  counter.failed, counter.locked, counter.failed_at, counter.recent = 0, false, false, {}
+  redis.call('ZREM', locks, counter.tag)
+  write(counter)
 end
 
 local function report(answer, counter)
@@ -236,56 +254,63 @@ local function report(answer, counter)
 end
 
 local counters, sources, source = {}, nil, nil
-local at = 3
-for number = 16, #ARGV do
-  local kind = ARGV[number]
+local key, word = 3, 16
+while word <= #ARGV do
+  local kind, tag = ARGV[word], ARGV[word + 1]
   if kind == 'account' then
-    sources, source = KEYS[at + 1], name(KEYS[at + 2])
+    sources, source = KEYS[key + 1], name(KEYS[key + 2])
     if operation == 'begin' then
       local met = redis.call('ZSCORE', sources, source)
       acquainted = met and since(tonumber(met)) < known_for
     end
-    counters[#counters + 1] = acquainted and read(KEYS[at + 2], true, true) or read(KEYS[at], false, true)
-    at = at + 3
+    if acquainted then
+      counters[#counters + 1] = read(KEYS[key + 2], ARGV[word + 2], true, true)
+    else
+      counters[#counters + 1] = read(KEYS[key], tag, false, true)
+    end
+    key, word = key + 3, word + 3
   else
-    counters[#counters + 1] = read(KEYS[at], false, kind ~= 'source')
-    at = at + 1
+    counters[#counters + 1] = read(KEYS[key], tag, kind == 'known', kind ~= 'source')
+    key, word = key + 1, word + 2
   end
 end
 
-local outcome, left = ADMITTED, 0
-for _, counter in ipairs(counters) do
-  if operation == 'begin' then
-    local said, wait = begin(counter)
-    if said > outcome then
-      outcome, left = said, wait
-    elseif said == outcome then
-      left = math.max(left, wait)
+local answer = { ADMITTED, 0, acquainted and 1 or 0 }
+if operation == 'begin' then
+  for _, counter in ipairs(counters) do
+    local said, left = begin(counter)
+    if said > answer[1] then
+      answer[1], answer[2] = said, left
+    elseif said == answer[1] then
+      answer[2] = math.max(answer[2], left)
     end
-  else
+  end
+  for _, counter in ipairs(counters) do
+    if answer[1] == ADMITTED then
+      write(counter)
+    elseif counter.changed then
+      release(counter)
+      write(counter)
+    end
+  end
+elseif operation == 'settle' then
+  for _, counter in ipairs(counters) do
     settle(counter)
+    write(counter)
     if counter.locked and now < counter.locked then
-      left = 1
+      answer[2] = 1
     end
   end
-end
-
-for _, counter in ipairs(counters) do
-  if operation == 'settle' or outcome == ADMITTED then
-    write(counter)
-  elseif counter.changed then
-    release(counter)
-    write(counter)
+  if ending == 'succeeded' and sources then
+    redis.call('ZADD', sources, now, source)
+    redis.call('ZREMRANGEBYRANK', sources, 0, -1 - knows)
+    redis.call('PEXPIRE', sources, known_for + SLACK)
   end
 end
-if operation == 'settle' and ending == 'succeeded' and sources then
-  redis.call('ZADD', sources, now, source)
-  redis.call('ZREMRANGEBYRANK', sources, 0, -1 - knows)
-  redis.call('PEXPIRE', sources, known_for + SLACK)
-end
-
-local answer = { outcome, left, acquainted and 1 or 0 }
 for _, counter in ipairs(counters) do
   report(answer, counter)
+  if operation == 'pardon' then
+    pardon(counter)
+  end
 end
 return answer

@@ -113,7 +113,7 @@ impl Local {
     }
 
     /// To be called under the lock of the table.
-    fn note(&self, terms: &GuardTerms, changed: Vec<Noted>) {
+    pub(super) fn note(&self, terms: &GuardTerms, changed: Vec<Noted>) {
         if let (Some(ledger), false) = (&self.ledger, changed.is_empty()) {
             ledger.note(&terms.name, changed);
         }

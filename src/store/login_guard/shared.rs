@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use redis::{Script, ScriptInvocation};
 
-use crate::model::{CountedBy, Entropy, SourceKey};
+use crate::model::Entropy;
 use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, Kept};
 use crate::store::login_guard::GuardTerms;
-use crate::store::login_guard::table::{ACQUAINTED, Refusal};
-use crate::store::valkey::{Names, Outage, Valkey};
+use crate::store::login_guard::memory::CounterName;
+use crate::store::login_guard::places::{Places, named};
+use crate::store::login_guard::table::{ACQUAINTED, Caller, Refusal};
+use crate::store::valkey::{Outage, Valkey};
 
 /// Sources that an account knows at most. Only who knows its password can make it know another.
 const KNOWS: u32 = 64;
@@ -22,6 +24,9 @@ const KNOWS: u32 = 64;
 /// Counters of one guard in the store; about 400 bytes each. To fill them somebody must fail under as many names within the time
 /// for which failures count.
 pub(super) const SHARED_COUNTERS: u32 = 1_048_576;
+
+/// Locks that are listed in one go.
+pub(super) const PAGE: usize = 1_000;
 
 /// What a guard asks the store.
 #[derive(Debug)]
@@ -43,10 +48,6 @@ struct Asking {
 /// The id of an attempt, which no other has.
 pub(super) type AttemptId = [u8; 12];
 
-/// The names of the counters that an attempt draws on.
-#[derive(Clone, Debug)]
-pub(super) struct Places(Box<[String]>);
-
 /// What the store says of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Said {
@@ -63,6 +64,8 @@ pub(super) struct Said {
 enum Question {
     Begin,
     Settle { ending: Ending, acquainted: bool },
+    Show,
+    Pardon,
 }
 
 impl Shared {
@@ -72,8 +75,13 @@ impl Shared {
         Self { valkey, asking: Asking::new(lease, SHARED_COUNTERS), node, attempts: AtomicU32::new(0) }
     }
 
-    pub(super) fn places(&self, terms: &GuardTerms, account: &str, source: SourceKey) -> Places {
-        Places::new(self.valkey.names(), terms, account, source)
+    /// Whether there is any use in asking.
+    pub(super) fn is_up(&self) -> bool {
+        self.valkey.is_up()
+    }
+
+    pub(super) fn places(&self, terms: &GuardTerms, caller: Caller) -> Places {
+        Places::of_attempt(self.valkey.names(), terms, caller)
     }
 
     pub(super) fn next_id(&self) -> AttemptId {
@@ -101,29 +109,34 @@ impl Shared {
         self.ask("login-settle", &self.asking.invocation(terms, places, id, None, question)).await
     }
 
+    /// Locks and full windows with what is left of them, from a place in their list on; at most [`PAGE`].
+    pub(super) async fn locks(&self, terms: &GuardTerms, from: usize) -> Result<Vec<(CounterName, Duration)>, Outage> {
+        let names = self.valkey.names();
+        let (seconds, micros): (u64, u64) = self.valkey.command("login-locks", &redis::cmd("TIME")).await?;
+        let now = seconds.saturating_mul(1_000).saturating_add(micros / 1_000);
+        let mut command = redis::cmd("ZRANGEBYSCORE");
+        command.arg(Places::of(names, terms, &[]).locks()).arg(now.saturating_add(1)).arg("+inf").arg("WITHSCORES");
+        command.arg("LIMIT").arg(from).arg(PAGE);
+        let found: Vec<(Vec<u8>, u64)> = self.valkey.command("login-locks", &command).await?;
+        let left = |end: u64| Duration::from_millis(end.saturating_sub(now));
+        Ok(found.iter().filter_map(|(tag, end)| Some((named(names, tag)?, left(*end)))).collect())
+    }
+
+    /// How counters stand.
+    pub(super) async fn show(&self, terms: &GuardTerms, counters: &[CounterName]) -> Result<Said, Outage> {
+        let places = Places::of(self.valkey.names(), terms, counters);
+        self.ask("login-locks", &self.asking.invocation(terms, &places, [0; 12], None, Question::Show)).await
+    }
+
+    /// Has counters forget what they have counted; how they stood.
+    pub(super) async fn pardon(&self, terms: &GuardTerms, counters: &[CounterName]) -> Result<Said, Outage> {
+        let places = Places::of(self.valkey.names(), terms, counters);
+        self.ask("login-clear", &self.asking.invocation(terms, &places, [0; 12], None, Question::Pardon)).await
+    }
+
     async fn ask(&self, operation: &'static str, invocation: &ScriptInvocation<'_>) -> Result<Said, Outage> {
         let numbers: Vec<i64> = self.valkey.run(operation, invocation).await?;
         Said::read(&numbers).ok_or(Outage)
-    }
-}
-
-impl Places {
-    fn new(names: &Names, terms: &GuardTerms, account: &str, source: SourceKey) -> Self {
-        let address = source.address().to_string();
-        let key = |parts: [&str; 3]| names.of("login", &terms.name, &names.hash(parts.map(str::as_bytes)), true);
-        let mut places = vec![key(["counters", "", ""]), key(["locks", "", ""])];
-        for counted_by in terms.by.iter() {
-            match counted_by {
-                CountedBy::Account => places.extend([
-                    key(["account", account, ""]),
-                    key(["sources", account, ""]),
-                    key(["known", account, &address]),
-                ]),
-                CountedBy::AccountAndSource => places.push(key(["both", account, &address])),
-                CountedBy::Source => places.push(key(["source", "", &address])),
-            }
-        }
-        Self(places.into())
     }
 }
 
@@ -143,6 +156,8 @@ impl Asking {
     ) -> ScriptInvocation<'a> {
         let (operation, ending, acquainted) = match question {
             Question::Begin => ("begin", "", false),
+            Question::Show => ("show", "", false),
+            Question::Pardon => ("pardon", "", false),
             Question::Settle { ending: Ending::Failed, acquainted } => ("settle", "failed", acquainted),
             Question::Settle { ending: Ending::Succeeded, acquainted } => ("settle", "succeeded", acquainted),
             Question::Settle { ending: Ending::Abandoned, acquainted } => ("settle", "abandoned", acquainted),
@@ -150,8 +165,8 @@ impl Asking {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (lock, window) = (terms.rule.lock, terms.rule.window);
         let mut invocation = self.script.prepare_invoke();
-        for place in &places.0 {
-            invocation.key(place);
+        for key in &places.keys {
+            invocation.key(key);
         }
         invocation.arg(operation).arg(&id[..]).arg(now.map_or_else(String::new, |now| now.to_string()));
         invocation.arg(lock.map_or(0, |lock| lock.attempts())).arg(lock.map_or(0, |lock| millis(lock.duration())));
@@ -160,12 +175,8 @@ impl Asking {
         invocation.arg(u8::from(window.is_some_and(|window| window.count_success)));
         invocation.arg(millis(self.lease)).arg(millis(ACQUAINTED)).arg(KNOWS).arg(self.room);
         invocation.arg(ending).arg(u8::from(acquainted));
-        for counted_by in terms.by.iter() {
-            invocation.arg(match counted_by {
-                CountedBy::Account => "account",
-                CountedBy::AccountAndSource => "both",
-                CountedBy::Source => "source",
-            });
+        for word in &places.words {
+            invocation.arg(&word[..]);
         }
         invocation
     }

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use redis::Connection;
 
 use super::*;
-use crate::model::{NonEmpty, Now, Secret, Source, Tick, Timestamp};
+use crate::model::{CountedBy, NonEmpty, Now, Secret, Source, SourceKey, Tick, Timestamp};
 use crate::rules::lockout::LockRule;
 use crate::rules::login_budget::{Budget, BudgetRule, FailureWindow};
 use crate::store::login_guard::server::server;
 use crate::store::login_guard::table::{Caller, Reservation, Table};
-use crate::store::valkey::{Login, Terms, Topology, Watcher};
+use crate::store::valkey::{Login, Names, Terms, Topology, Watcher};
 
 /// What the clocks of these tests begin with: so large that instants need as many digits as real ones.
 const START: u64 = 1_700_000_000_000;
@@ -42,7 +42,7 @@ impl World {
     }
 
     fn places(&self, account: &str, from: u8) -> Places {
-        Places::new(&self.names, &self.terms, account, source(from))
+        Places::of_attempt(&self.names, &self.terms, caller(account, from))
     }
 
     fn ask(&mut self, places: &Places, id: AttemptId, question: Question) -> Said {
@@ -120,6 +120,12 @@ fn names() -> Names {
 
 fn source(number: u8) -> SourceKey {
     Source::new(Ipv4Addr::new(10, 0, 0, number).into()).key()
+}
+
+fn caller(account: &str, from: u8) -> Caller {
+    let mut hash = [0; 32];
+    hash[..account.len()].copy_from_slice(account.as_bytes());
+    Caller { account: hash, source: source(from) }
 }
 
 fn locking() -> BudgetRule {
@@ -240,7 +246,7 @@ fn what_means_nothing_is_gone_and_what_means_something_goes_by_itself() {
     assert_eq!(keys.len(), 5, "that, three counters, and the index of counters");
     for key in keys {
         let lasts: i64 = world.command("PTTL", &[&key]);
-        let longest = if key == world.places("ann", 1).0[3] { ACQUAINTED } else { Duration::from_hours(1) };
+        let longest = if key == world.places("ann", 1).keys[3] { ACQUAINTED } else { Duration::from_hours(1) };
         assert!(lasts > 0 && lasts <= i64::try_from((longest + MINUTE).as_millis()).unwrap(), "{key}: {lasts}");
     }
 }
@@ -408,7 +414,7 @@ proptest! {
                 Event::Days(days) => world.now += days * 86_400_000,
                 Event::Begin(account, from) => {
                     let name = ["ann", "bob"][account];
-                    let caller = Caller { account: [u8::try_from(account).unwrap(); 32], source: source(from) };
+                    let caller = caller(name, from);
                     let places = world.places(name, from);
                     let (id, said) = world.begin(&places);
                     match table.reserve(&terms, caller, now.tick) {
@@ -449,10 +455,70 @@ fn keys_of_one_attempt_stand_in_one_slot_and_name_nobody() {
     let names = names();
     let by = NonEmpty::new(vec![CountedBy::Account, CountedBy::AccountAndSource, CountedBy::Source]).unwrap();
     let terms = GuardTerms { name: Arc::from("each"), by, rule: locking() };
-    let places = Places::new(&names, &terms, "ann@example.com", source(1));
-    assert_eq!(places.0.len(), 7);
-    for (at, place) in places.0.iter().enumerate() {
-        assert!(place.starts_with("test:{login:each}:") && place.len() == 18 + 32, "{place}");
-        assert!(!places.0[..at].contains(place));
+    let places = Places::of_attempt(&names, &terms, caller("ann@example.com", 1));
+    assert_eq!(places.keys.len(), 7);
+    for (at, key) in places.keys.iter().enumerate() {
+        assert!(key.starts_with("test:{login:each}:") && key.len() == 18 + 32, "{key}");
+        assert!(!places.keys[..at].contains(key));
     }
+}
+
+#[test]
+fn a_lock_says_whose_it_is_to_gateways_only() {
+    let names = names();
+    let by = NonEmpty::new(vec![CountedBy::Account]).unwrap();
+    let terms = GuardTerms { name: Arc::from("each"), by, rule: locking() };
+    let Caller { account, source } = caller("ann", 7);
+    let six = Source::new("2001:db8::1".parse().unwrap()).key();
+    for (account, source, acquainted) in [
+        (Some(account), None, false),
+        (Some(account), Some(source), false),
+        (Some(account), Some(source), true),
+        (None, Some(source), false),
+        (None, Some(six), false),
+    ] {
+        let counter = CounterName { account, source, acquainted };
+        let places = Places::of(&names, &terms, &[counter]);
+        let tag = &places.words[1];
+        assert_eq!(named(&names, tag), Some(counter));
+        assert!(!tag.windows(4).any(|bytes| bytes == [10, 0, 0, 7]), "{tag:?}");
+    }
+    assert_eq!(named(&names, b"something else"), None);
+}
+
+#[test]
+fn locks_and_full_windows_are_listed_until_they_end_or_are_pardoned() {
+    let by = [CountedBy::Account, CountedBy::Source];
+    let window = Some(FailureWindow { attempts: 6, within: MINUTE, count_success: false });
+    let Some(mut world) = World::new(&by, BudgetRule { window, ..locking() }, MINUTE) else { return };
+    for number in 0..6 {
+        world.now += 1;
+        world.attempt(if number < 5 { "ann" } else { "bob" }, 1, Ending::Failed);
+    }
+    let index = world.places("ann", 1).locks().to_owned();
+    let listed = |world: &mut World| {
+        let found: Vec<(Vec<u8>, u64)> = redis::cmd("ZRANGEBYSCORE")
+            .arg(&index)
+            .arg(world.now + 1)
+            .arg("+inf")
+            .arg("WITHSCORES")
+            .query(&mut world.connection)
+            .unwrap();
+        found.into_iter().map(|(tag, end)| (named(&world.names, &tag).unwrap(), end)).collect::<Vec<_>>()
+    };
+    let Caller { account, source } = caller("ann", 1);
+    let full = CounterName { account: None, source: Some(source), acquainted: false };
+    let lock = CounterName { account: Some(account), source: None, acquainted: false };
+    assert_eq!(listed(&mut world), [(full, START + 60_001), (lock, START + 1_800_005)]);
+    let places = Places::of(&world.names, &world.terms, &[full, lock]);
+    let shown = world.ask(&places, [0; 12], Question::Show);
+    assert_eq!(world.ask(&places, [0; 12], Question::Pardon), shown);
+    assert_eq!(shown.counters[1].failed, 5);
+    assert_eq!(listed(&mut world), []);
+    assert_eq!(world.refusal("ann", 1), None);
+    for _ in 0..5 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    world.now += 1_800_000;
+    assert_eq!(listed(&mut world), []);
 }
