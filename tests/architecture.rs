@@ -54,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("pingora", &["gateway"]),
     ("axum", &["token_api", "admin", "app"]),
+    ("redis", &["store"]),
     ("rusqlite", &["tokens/store", "store/sqlite", "store/journal"]),
     ("annotate_snippets", &["config"]),
     ("clap", &["cli"]),

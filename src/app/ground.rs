@@ -34,7 +34,6 @@ pub(super) struct Ground {
     pub(super) journal: Option<Arc<Journal>>,
     pub(super) revocations: Revocations,
     /// What is shared with other gateways, if anything is.
-    #[expect(dead_code, reason = "limits and cuts come with the next changes")]
     pub(super) valkey: Option<Valkey>,
     /// The login guards, in the order of the plan's.
     pub(super) login_guards: Box<[Arc<LoginGuard>]>,

@@ -35,6 +35,7 @@ use crate::flow::{Flow, Limits};
 use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::notify;
 use crate::plan::{Plan, Servers};
+use crate::store::counters::SharedCounters;
 use crate::store::cuts::Cuts;
 use crate::store::journal::JournalFault;
 use crate::store::valkey::LinkFault;
@@ -246,6 +247,10 @@ pub fn prove(plan: &Plan) -> Result<(), StartError> {
 
 fn flow(ground: &Ground, verifier: &Arc<Verifier>) -> Flow {
     let limits = Limits::new(&ground.plan.limits, &*ground.entropy, Arc::clone(&ground.counting) as _);
+    let limits = match &ground.valkey {
+        Some(valkey) => limits.sharing(SharedCounters::new(valkey.clone()), &ground.plan.issuers),
+        None => limits,
+    };
     Flow::new(Arc::clone(verifier), ground.revocations.clone(), limits).with_login_guards(ground.login_guards.clone())
 }
 

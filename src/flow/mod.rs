@@ -99,7 +99,8 @@ impl Flow {
         Self { login_guards, ..self }
     }
 
-    /// Decides about a request. With a token that is remembered this completes without suspending. How the request stands with
+    /// Decides about a request. With a token that is remembered, and no limits that gateways share, this completes without
+    /// suspending. How the request stands with
     /// the limits of its route is told in `standing`, whatever is decided.
     ///
     /// # Errors
@@ -146,7 +147,7 @@ impl Flow {
         standing: &mut Standing,
     ) -> Result<Decided<'a>, Denial> {
         let payer = Payer { route, head, principal: None };
-        self.limits.spend(&route.limits.of_source, payer, now.tick, standing)?; // Spend the source's quota. 429
+        self.limits.spend(&route.limits.of_source, payer, now.tick, standing).await?; // Spend the source's quota. 429, 503
         let credential = match route.access.requirements() {
             Some(_) => bearer::presented(head)?, //                       What does it present?        400, 401
             None => None,
@@ -157,7 +158,7 @@ impl Flow {
         };
         let permit = route.access.permit(caller, now.wall)?; //           May they, strongly enough?   401, 403
         let payer = Payer { principal: permit.principal().map(|principal| &**principal), ..payer };
-        self.limits.spend(&route.limits.of_caller, payer, now.tick, standing)?; // Spend the caller's quota. 429
+        self.limits.spend(&route.limits.of_caller, payer, now.tick, standing).await?; // Spend the caller's quota. 429, 503
         if let Some(principal) = permit.principal().filter(|_| route.activity) {
             principal.note_use(now.tick); //                              Sessions live by being used.
         }

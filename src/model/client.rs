@@ -45,6 +45,15 @@ impl SourceKey {
     pub fn told(address: IpAddr) -> Self {
         Self(address)
     }
+
+    /// The same in bytes, an IPv4 address as the IPv6 address that it is mapped to (RFC 4291 section 2.5.5.2).
+    #[must_use]
+    pub fn octets(self) -> [u8; 16] {
+        match self.0 {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -58,5 +67,13 @@ mod tests {
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_ne!(key("10.0.0.1"), key("10.0.0.2"));
         assert_eq!(key("::ffff:10.0.0.1"), key("10.0.0.1"));
+    }
+
+    #[test]
+    fn a_budget_has_the_same_bytes_however_its_address_was_told() {
+        let octets = |text: &str| Source::new(text.parse().unwrap()).key().octets();
+        assert_eq!(octets("10.0.0.1"), octets("::ffff:10.0.0.1"));
+        assert_eq!(octets("2001:db8::1"), octets("2001:db8::2"));
+        assert_ne!(octets("10.0.0.1"), octets("10.0.0.2"));
     }
 }

@@ -23,6 +23,20 @@ pub struct Limit {
     pub told: bool,
     /// Whether what it would refuse passes all the same.
     pub dry_run: bool,
+    /// What is decided when the shared store, where callers are counted for all gateways, is away; `None` if they are counted
+    /// here and nowhere else.
+    pub shared: Option<OnStoreOutage>,
+}
+
+/// What a limit that gateways share says while the store is away in which it is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnStoreOutage {
+    /// Each gateway counts by itself and allows this part of the whole.
+    Local(Quota),
+    /// No.
+    Deny,
+    /// Yes, uncounted.
+    Allow,
 }
 
 /// A part of what a limit counts by.
@@ -97,7 +111,7 @@ mod tests {
     use super::*;
 
     fn limit(name: &str, key: LimitKey, quota: Quota) -> Limit {
-        Limit { name: name.into(), index: 0, quota, key: Box::new([key]), keys: 10, told: true, dry_run: false }
+        Limit { name: name.into(), index: 0, quota, key: Box::new([key]), keys: 10, told: true, dry_run: false, shared: None }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
-pub use limit::{Limit, LimitKey, RouteLimits};
+pub use limit::{Limit, LimitKey, OnStoreOutage, RouteLimits};
 pub use login_guard::{LoginGuard, LoginGuardId};
 pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;

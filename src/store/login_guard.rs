@@ -11,8 +11,6 @@ mod locks;
 mod memory;
 mod mirror;
 mod places;
-#[cfg(test)]
-mod server;
 mod shared;
 mod table;
 mod team;

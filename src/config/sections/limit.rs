@@ -25,6 +25,16 @@ pub(crate) struct Limit {
     pub(crate) keys: At<u32>,
     pub(crate) headers: At<bool>,
     pub(crate) dry_run: At<bool>,
+    pub(crate) shared: Option<At<bool>>,
+    pub(crate) on_store_outage: Option<At<OnStoreOutage>>,
+}
+
+/// What a limit says while the shared store is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OnStoreOutage {
+    Local,
+    Deny,
+    Allow,
 }
 
 /// So many units in a time.
@@ -59,6 +69,9 @@ const PARTS: &[(&str, LimitKey)] = &[
     ("route", LimitKey::Route),
 ];
 
+const OUTAGE: &[(&str, OnStoreOutage)] =
+    &[("local", OnStoreOutage::Local), ("deny", OnStoreOutage::Deny), ("allow", OnStoreOutage::Allow)];
+
 impl Limit {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
@@ -79,6 +92,17 @@ impl Limit {
             ),
             headers: t.or("headers", Flag, true, "Whether answers tell how much is left (`RateLimit`, `RateLimit-Policy`)."),
             dry_run: t.or("dry_run", Flag, false, "Count and log what would be refused, and let it pass."),
+            shared: t.optional(
+                "shared",
+                Flag,
+                "Whether all gateways that share a store count together; they do when left out. false: each for itself.",
+            ),
+            on_store_outage: t.optional(
+                "on_store_outage",
+                Word(OUTAGE),
+                "What holds while the shared store is away: \"local\", this gateway's part of it, as when left out; \"deny\" (503) \
+                 or \"allow\".",
+            ),
         }
     }
 }

@@ -22,7 +22,7 @@ pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference, SigningSource};
-pub(crate) use limit::{Limit, LimitKey};
+pub(crate) use limit::{Limit, LimitKey, OnStoreOutage};
 pub(crate) use login_guard::LoginGuard;
 pub use notifier::{MessageKind, SmtpTls};
 pub(crate) use notifier::{Notifier, Smtp, SmtpLogin, Webhook};

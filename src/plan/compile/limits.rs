@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, At, Finding, LimitChoice, Named};
+use crate::config::{self, At, Finding, LimitChoice, Named, StoreKind};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
-use crate::plan::{Limit, LimitKey, RouteLimits};
+use crate::plan::{Limit, LimitKey, OnStoreOutage, RouteLimits};
 use crate::rules::gcra::Quota;
 
 impl Workshop<'_> {
@@ -30,6 +30,7 @@ impl Workshop<'_> {
                 self.report.add(finding.context(first.place, "the other one"));
             }
         }
+        let shared = self.shared(written, quota.as_ref());
         Some(Limit {
             name: limit.name.value.as_str().into(),
             index,
@@ -38,6 +39,7 @@ impl Workshop<'_> {
             keys: usize::try_from(written.keys.value).unwrap_or(usize::MAX),
             told: written.headers.value,
             dry_run: written.dry_run.value,
+            shared,
         })
     }
 
@@ -58,6 +60,46 @@ impl Workshop<'_> {
             self.report.add(Finding::error(rate.place, format!("a rate is at most {most} in a second")));
         }
         Some(quota)
+    }
+
+    /// What the limit says while the store is away that it is shared in; `None` if it is not shared.
+    fn shared(&mut self, limit: &config::Limit, quota: Option<&Quota>) -> Option<OnStoreOutage> {
+        let store = &self.config.store;
+        let said = [limit.shared.as_ref().map(|at| at.place), limit.on_store_outage.as_ref().map(|at| at.place)];
+        if store.kind.value == StoreKind::Memory {
+            if let Some(place) = said.into_iter().flatten().next() {
+                let finding = Finding::warning(place, "this says nothing: no limit is shared with other gateways");
+                self.report.add(finding.help("write kind = \"valkey\" in [store], or leave this out"));
+            }
+            return None;
+        }
+        if let Some(local) = limit.shared.as_ref().filter(|shared| !shared.value) {
+            if let Some(outage) = &limit.on_store_outage {
+                let finding = Finding::warning(outage.place, "this says nothing: each gateway counts for itself");
+                self.report.add(finding.context(local.place, "because of this"));
+            }
+            return None;
+        }
+        match limit.on_store_outage.as_ref().map_or(config::OnStoreOutage::Local, |outage| outage.value) {
+            config::OnStoreOutage::Deny => Some(OnStoreOutage::Deny),
+            config::OnStoreOutage::Allow => Some(OnStoreOutage::Allow),
+            config::OnStoreOutage::Local => Some(self.part(limit, quota?)),
+        }
+    }
+
+    /// This gateway's part of a limit.
+    fn part(&mut self, limit: &config::Limit, quota: &Quota) -> OnStoreOutage {
+        let nodes = self.config.store.valkey.as_ref().map_or(1, |valkey| valkey.value.nodes.value);
+        if let Some(part) = quota.share(nodes) {
+            return OnStoreOutage::Local(part);
+        }
+        if let Some(rate) = &limit.rate {
+            let place = limit.burst.as_ref().map_or(rate.place, |burst| burst.place);
+            let finding = Finding::warning(place, format!("one of {nodes} gateways has too little of this for one request"));
+            let finding = finding.label("while the shared store is away, every request is refused (503)");
+            self.report.add(finding.help("raise `burst`, or write on_store_outage = \"deny\" or \"allow\""));
+        }
+        OnStoreOutage::Deny
     }
 
     /// The limits of routes with these settings. What is wrong with them is in the report.

@@ -3,9 +3,9 @@
 //! Imports `store::valkey`'s names. Nobody is named there: accounts and sources stand in it as MACs, and the source of a lock,
 //! which an operator wants to see, under a pad that only gateways can make.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use crate::model::{CountedBy, Source};
+use crate::model::{CountedBy, SourceKey};
 use crate::store::login_guard::GuardTerms;
 use crate::store::login_guard::memory::{CounterName, GuardKey};
 use crate::store::login_guard::table::Caller;
@@ -104,10 +104,7 @@ fn kind(counter: &CounterName) -> &'static str {
 
 impl Place {
     fn new(names: &Names, terms: &GuardTerms, counter: &CounterName) -> Self {
-        let address = counter.source.map(|source| match source.address() {
-            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-            IpAddr::V6(address) => address.octets(),
-        });
+        let address = counter.source.map(SourceKey::octets);
         let account = counter.account.unwrap_or_default();
         let kind = kind(counter);
         let mac = names.hash([kind.as_bytes(), &account, address.as_ref().map_or(&[], <[u8; 16]>::as_slice)]);
@@ -138,7 +135,7 @@ pub(super) fn named(names: &Names, tag: &[u8]) -> Option<CounterName> {
     address.iter_mut().zip(hidden.iter().zip(&pad)).for_each(|(to, (byte, pad))| *to = byte ^ pad);
     Some(CounterName {
         account: (flags & 1 != 0).then_some(*account),
-        source: (flags & 2 != 0).then(|| Source::new(Ipv6Addr::from(address).into()).key()),
+        source: (flags & 2 != 0).then(|| SourceKey::told(IpAddr::from(address).to_canonical())),
         acquainted: flags & 4 != 0,
     })
 }

@@ -243,3 +243,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

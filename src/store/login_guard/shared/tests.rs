@@ -4,14 +4,15 @@ use std::sync::{Arc, OnceLock};
 
 use proptest::prelude::*;
 use redis::Connection;
+use tokio::runtime::Runtime;
 
 use super::*;
-use crate::model::{CountedBy, NonEmpty, Now, Secret, Source, SourceKey, Tick, Timestamp};
+use crate::model::{CountedBy, NonEmpty, Now, Source, SourceKey, Tick, Timestamp};
 use crate::rules::lockout::LockRule;
 use crate::rules::login_budget::{Budget, BudgetRule, FailureWindow};
-use crate::store::login_guard::server::server;
 use crate::store::login_guard::table::{Caller, Reservation, Table};
-use crate::store::valkey::{Login, Names, Terms, Topology, Watcher};
+use crate::store::valkey::Names;
+use crate::store::valkey::tests::{connect, runtime, servers};
 
 /// What the clocks of these tests begin with: so large that instants need as many digits as real ones.
 const START: u64 = 1_700_000_000_000;
@@ -33,7 +34,7 @@ impl World {
         let connection = redis::Client::open(format!("redis://{}/", server()?.address)).unwrap().get_connection().unwrap();
         Some(Self {
             connection,
-            names: names(),
+            names: store()?.valkey.names().clone(),
             terms: GuardTerms { name: name.into(), by: NonEmpty::new(by.to_vec()).unwrap(), rule },
             asking: Asking::new(lease, 1_000_000),
             now: START,
@@ -88,34 +89,22 @@ impl World {
     }
 }
 
-#[derive(Debug)]
-struct Nobody;
-
-impl Watcher for Nobody {
-    fn is_up(&self, _: bool) {}
-
-    fn failed(&self, _: &'static str) {}
+/// A server and a store on it, for all tests of this file. `None` where there is no server.
+fn store() -> Option<&'static Store> {
+    static STORE: OnceLock<Option<Store>> = OnceLock::new();
+    let start = || {
+        let server = servers::Valkey::start()?;
+        let runtime = runtime();
+        let valkey = runtime.block_on(connect(&server));
+        Some(Store { server, valkey, _runtime: runtime })
+    };
+    STORE.get_or_init(start).as_ref()
 }
 
-/// The names that a deployment makes, whether there is a server or not.
-fn names() -> Names {
-    static NAMES: OnceLock<Names> = OnceLock::new();
-    let make = || {
-        let terms = Terms {
-            servers: NonEmpty::new(vec![("127.0.0.1".into(), 1)]).unwrap(),
-            topology: Topology::Standalone,
-            login: Login::default(),
-            database: 0,
-            tls: None,
-            prefix: "test".into(),
-            secret: Secret::new("a key of thirty-two bytes or more".to_owned()),
-            deadline: MINUTE,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let _inside = runtime.enter();
-        Valkey::start(&terms, Arc::new(Nobody)).unwrap().names().clone()
-    };
-    NAMES.get_or_init(make).clone()
+struct Store {
+    server: servers::Valkey,
+    valkey: Valkey,
+    _runtime: Runtime,
 }
 
 fn source(number: u8) -> SourceKey {
@@ -452,7 +441,8 @@ proptest! {
 
 #[test]
 fn keys_of_one_attempt_stand_in_one_slot_and_name_nobody() {
-    let names = names();
+    let Some(Store { valkey, .. }) = store() else { return };
+    let names = valkey.names().clone();
     let by = NonEmpty::new(vec![CountedBy::Account, CountedBy::AccountAndSource, CountedBy::Source]).unwrap();
     let terms = GuardTerms { name: Arc::from("each"), by, rule: locking() };
     let places = Places::of_attempt(&names, &terms, caller("ann@example.com", 1));
@@ -465,7 +455,8 @@ fn keys_of_one_attempt_stand_in_one_slot_and_name_nobody() {
 
 #[test]
 fn a_lock_says_whose_it_is_to_gateways_only() {
-    let names = names();
+    let Some(Store { valkey, .. }) = store() else { return };
+    let names = valkey.names().clone();
     let by = NonEmpty::new(vec![CountedBy::Account]).unwrap();
     let terms = GuardTerms { name: Arc::from("each"), by, rule: locking() };
     let Caller { account, source } = caller("ann", 7);
