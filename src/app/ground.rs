@@ -13,7 +13,7 @@ use crate::model::{Clock, Entropy};
 use crate::plan::{self, LoginGuardId, Plan, Target};
 use crate::store::cuts::Cuts;
 use crate::store::journal::Journal;
-use crate::store::login_guard::{GuardKey, GuardLedger, GuardMemory, GuardTerms, LoginGuard, SharedTerms};
+use crate::store::login_guard::{GuardKey, GuardLedger, GuardMemory, GuardTerms, LoginGuard, SharedTerms, watch_eviction};
 use crate::store::revocations::{Ledger, Revocations};
 use crate::store::valkey::Valkey;
 use crate::telemetry::Metrics;
@@ -90,6 +90,9 @@ struct Means<'a> {
 }
 
 fn login_guards(plan: &Plan, mut memory: GuardMemory, means: &Means<'_>) -> Box<[Arc<LoginGuard>]> {
+    if let Some(valkey) = means.valkey.filter(|_| !plan.login_guards.is_empty()) {
+        tokio::spawn(watch_eviction(valkey.clone()));
+    }
     let key = means.valkey.map_or(memory.key, |valkey| GuardKey::shared(valkey.names()));
     let mut start = |guard: &Arc<plan::LoginGuard>| {
         let terms = GuardTerms { name: Arc::clone(&guard.name), by: guard.by.clone(), rule: guard.rule };

@@ -6,6 +6,7 @@
 //! known of them. A counter that counts anything is never pushed out: when there is no room, newcomers are refused. Deliberately
 //! absent: where a login names its account (`rules::account_key`), and files (`store::journal`).
 
+mod eviction;
 mod local;
 mod locks;
 mod memory;
@@ -29,6 +30,7 @@ use crate::model::{Clock, CountedBy, Denial, Entropy, NonEmpty, SourceKey};
 use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, BudgetRule};
 use crate::store::revocations::NotKept;
+pub use eviction::watch_eviction;
 use local::Local;
 pub use locks::{AccountMark, Cleared, Lock, Whose};
 pub use memory::{Counted, CounterName, GuardKey, GuardLedger, GuardMemory, Noted};

@@ -342,3 +342,6 @@ async fn tell(team: Weak<Team>, wake: Arc<Notify>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ impl World {
     fn new(by: &[CountedBy], rule: BudgetRule, lease: Duration) -> Option<Self> {
         static GUARDS: AtomicU64 = AtomicU64::new(0);
         let name = format!("guard{}", GUARDS.fetch_add(1, Ordering::Relaxed));
-        let connection = redis::Client::open(format!("redis://{}/", server()?.address)).unwrap().get_connection().unwrap();
+        let connection = store()?.server.connection();
         Some(Self {
             connection,
             names: store()?.valkey.names().clone(),
