@@ -1,19 +1,20 @@
-//! The admin rim: health, readiness, metrics and revocation, on a listener of its own.
+//! The admin rim: health, readiness, metrics, revocation and locks, on a listener of its own.
 //!
-//! Imports `model`, `rules` (the envelope), `store` and `tokens` (what is revoked) and `telemetry`. Deliberately absent: anything that answers to the public listener.
+//! Imports `model`, `rules` (the envelope, forms), `store` and `tokens` (what is revoked, who is locked) and `telemetry`. Deliberately absent: anything that answers to the public listener.
 
 mod door;
+mod locks;
 mod revoke;
 mod words;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -51,6 +52,7 @@ pub struct Shown {
     pub envelope: Arc<Envelope>,
 }
 
+pub use locks::{ClearedLocks, LockKeeper, Locks, ShownLock, Unavailable, Wanted};
 pub use revoke::Revoker;
 
 /// What an operator may do with the admin token.
@@ -58,14 +60,36 @@ pub use revoke::Revoker;
 struct Calls {
     door: Door,
     revoker: Revoker,
+    locks: Locks,
+}
+
+impl Calls {
+    /// Lets a call in, or says why not.
+    fn let_in(&self, headers: &HeaderMap, from: IpAddr) -> Result<(), Problem> {
+        self.door.pass(headers, from, self.revoker.clock.now().tick).map_err(|shut| {
+            tracing::warn!(target: "portcullis::audit", %from, why = ?shut, "an admin call was not let in");
+            Problem::from(shut)
+        })
+    }
+}
+
+fn refused(problem: Problem, from: IpAddr) -> Response {
+    tracing::warn!(target: "portcullis::audit", actor = "admin", %from, why = problem.code(), "an admin call was refused");
+    problem.into_answer()
 }
 
 /// Serves health, metrics and what `token` opens until the process ends.
 ///
 /// # Errors
 /// If the listener breaks.
-pub async fn serve(listener: TcpListener, shown: Shown, token: Option<Secret>, revoker: Revoker) -> std::io::Result<()> {
-    let calls = Arc::new(Calls { door: Door::new(token.as_ref()), revoker });
+pub async fn serve(
+    listener: TcpListener,
+    shown: Shown,
+    token: Option<Secret>,
+    revoker: Revoker,
+    locks: Locks,
+) -> std::io::Result<()> {
+    let calls = Arc::new(Calls { door: Door::new(token.as_ref()), revoker, locks });
     let envelope = Arc::clone(&shown.envelope);
     let dress = move |mut response: Response| {
         envelope.dress(None, response.headers_mut());
@@ -77,9 +101,14 @@ pub async fn serve(listener: TcpListener, shown: Shown, token: Option<Secret>, r
         .route("/metrics", get(metrics))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "not found\n") })
         .with_state(shown)
-        .merge(Router::new().route("/admin/revoke", post(revoke_what_is_named)).with_state(calls))
+        .merge(admin_api().with_state(calls))
         .layer(axum::middleware::map_response(dress));
     axum::serve(listener, service.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+fn admin_api() -> Router<Arc<Calls>> {
+    let locks = get(show_locks).delete(clear_locks);
+    Router::new().route("/admin/revoke", post(revoke_what_is_named)).route("/admin/locks", locks)
 }
 
 async fn revoke_what_is_named(
@@ -88,9 +117,8 @@ async fn revoke_what_is_named(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    if let Err(shut) = calls.door.pass(&parts.headers, peer.ip(), calls.revoker.clock.now().tick) {
-        tracing::warn!(target: "portcullis::audit", from = %peer.ip(), why = ?shut, "an admin call was not let in");
-        return Problem::from(shut).into_answer();
+    if let Err(problem) = calls.let_in(&parts.headers, peer.ip()) {
+        return problem.into_answer();
     }
     match calls.revoker.read(&parts.headers, body).await {
         Ok(wanted) => {
@@ -98,10 +126,40 @@ async fn revoke_what_is_named(
             let revoking = async move { calls.revoker.revoke(wanted, peer.ip()).await };
             tokio::spawn(revoking).await.unwrap_or_else(|_| Problem::not_kept(&[]).into_answer())
         }
-        Err(problem) => {
-            tracing::warn!(target: "portcullis::audit", actor = "admin", from = %peer.ip(), why = problem.code(), "an admin call was refused");
-            problem.into_answer()
-        }
+        Err(problem) => refused(problem, peer.ip()),
+    }
+}
+
+async fn show_locks(State(calls): State<Arc<Calls>>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+    if let Err(problem) = calls.let_in(request.headers(), peer.ip()) {
+        return problem.into_answer();
+    }
+    let question = match calls.locks.read(request.uri().query()) {
+        Ok(question) => question,
+        Err(problem) => return refused(problem, peer.ip()),
+    };
+    calls.locks.show(question).await.unwrap_or_else(Problem::into_answer)
+}
+
+async fn clear_locks(
+    State(calls): State<Arc<Calls>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let from = peer.ip();
+    if let Err(problem) = calls.let_in(request.headers(), from) {
+        return problem.into_answer();
+    }
+    let question = match calls.locks.read(request.uri().query()) {
+        Ok(question) => question,
+        Err(problem) => return refused(problem, from),
+    };
+    // In a task of its own, as above.
+    let clearing = async move { calls.locks.clear(question, from).await };
+    match tokio::spawn(clearing).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(problem)) => refused(problem, from),
+        Err(_) => Problem::not_kept(&[]).into_answer(),
     }
 }
 

@@ -30,6 +30,12 @@ impl Problem {
     /// 408.
     pub(super) const TOO_SLOW: Self = Self::plain(StatusCode::REQUEST_TIMEOUT, "too-slow", "the body took too long");
 
+    /// 404.
+    pub(super) const NO_LOCK: Self = Self::plain(StatusCode::NOT_FOUND, "no-lock", "nobody who is meant is locked");
+    /// 503.
+    pub(super) const UNAVAILABLE: Self =
+        Self::plain(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "what keeps the locks does not answer; try again");
+
     const fn plain(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
         Self { status, code, detail: Cow::Borrowed(detail), field: None }
     }
@@ -39,7 +45,7 @@ impl Problem {
         Self { detail: Cow::Owned(detail.to_owned()), ..Self::plain(StatusCode::BAD_REQUEST, "malformed", "") }
     }
 
-    /// 503: of these issuers it may not last, or has not happened.
+    /// 503: of these issuers or guards it may not last, or has not happened.
     pub(super) fn not_kept(issuers: &[&str]) -> Self {
         let issuers = issuers.join(", ");
         let detail = format!("could not be written down for: {issuers}. It may hold until a restart only; try again");

@@ -1,5 +1,6 @@
 //! Calls the admin listener of a gateway that runs, as commands do.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,16 +40,57 @@ pub enum CallError {
     Silence(String, String),
 }
 
-/// Posts a JSON body to `path` of the admin listener at `admin` (http).
+/// What is asked of the admin API.
+#[derive(Clone, Debug)]
+pub enum Calling<'a> {
+    /// POST of a JSON body.
+    Post(String),
+    /// GET with a query.
+    Get(&'a [(&'a str, &'a str)]),
+    /// DELETE with a query.
+    Delete(&'a [(&'a str, &'a str)]),
+}
+
+impl Calling<'_> {
+    fn parts(self) -> (Method, String, String) {
+        match self {
+            Self::Post(body) => (Method::POST, String::new(), body),
+            Self::Get(query) => (Method::GET, encoded(query), String::new()),
+            Self::Delete(query) => (Method::DELETE, encoded(query), String::new()),
+        }
+    }
+}
+
+/// A query, with everything escaped that may mean something else in one (RFC 3986 section 2.3).
+fn encoded(query: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in query {
+        text.push(if text.is_empty() { '?' } else { '&' });
+        text.push_str(name);
+        text.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                // Writing to a text does not fail.
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+    }
+    text
+}
+
+/// Calls `path` of the admin listener at `admin` (http).
 ///
 /// # Errors
 /// [`CallError`].
-pub async fn call_admin(admin: &str, path: &str, token: &Secret, body: String) -> Result<Called, CallError> {
-    let address = format!("{}{path}", admin.trim_end_matches('/'));
+pub async fn call_admin(admin: &str, path: &str, token: &Secret, calling: Calling<'_>) -> Result<Called, CallError> {
+    let (method, query, body) = calling.parts();
+    let address = format!("{}{path}{query}", admin.trim_end_matches('/'));
     let uri: Uri = address.parse().map_err(|_| CallError::Address(admin.to_owned()))?;
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| CallError::Token)?;
     bearer.set_sensitive(true);
-    let request = Request::builder().method(Method::POST).uri(uri).header(AUTHORIZATION, bearer);
+    let request = Request::builder().method(method).uri(uri).header(AUTHORIZATION, bearer);
     let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)));
     let request = request.map_err(|_| CallError::Address(admin.to_owned()))?;
     let silence = |why: String| CallError::Silence(admin.to_owned(), why);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::StartError;
 use crate::app::machine::{SystemClock, SystemEntropy};
@@ -9,13 +10,16 @@ use crate::app::observer::Counting;
 use crate::app::shared;
 use crate::app::state::{self, State};
 use crate::model::{Clock, Entropy};
-use crate::plan::{self, Plan};
+use crate::plan::{self, LoginGuardId, Plan, Target};
 use crate::store::cuts::Cuts;
 use crate::store::journal::Journal;
-use crate::store::login_guard::{GuardLedger, GuardMemory, GuardTerms, LoginGuard};
+use crate::store::login_guard::{GuardKey, GuardLedger, GuardMemory, GuardTerms, LoginGuard, SharedTerms, watch_eviction};
 use crate::store::revocations::{Ledger, Revocations};
 use crate::store::valkey::Valkey;
 use crate::telemetry::Metrics;
+
+/// What a reservation of a login attempt lasts beyond the longest wait for its answer.
+const LEASE_SLACK: Duration = Duration::from_secs(5);
 
 /// The ground of one gateway.
 #[derive(Debug)]
@@ -49,7 +53,17 @@ impl Ground {
         let valkey = shared::start(&plan, Arc::clone(&counting) as _).await?;
         let ledger = journal.clone().map(|journal| journal as Arc<dyn Ledger>);
         let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _);
-        let login_guards = login_guards(&plan, guards, &clock, journal.as_ref(), &counting);
+        let login_guards = login_guards(
+            &plan,
+            guards,
+            &Means {
+                clock: &clock,
+                entropy: &*entropy,
+                journal: journal.as_ref(),
+                valkey: valkey.as_ref(),
+                counting: &counting,
+            },
+        );
         Ok(Self {
             plan: Arc::new(plan),
             clock,
@@ -66,22 +80,47 @@ impl Ground {
     }
 }
 
-fn login_guards(
-    plan: &Plan,
-    mut memory: GuardMemory,
-    clock: &Arc<dyn Clock>,
-    journal: Option<&Arc<Journal>>,
-    counting: &Arc<Counting>,
-) -> Box<[Arc<LoginGuard>]> {
-    let key = memory.key;
+/// What login guards are made of.
+struct Means<'a> {
+    clock: &'a Arc<dyn Clock>,
+    entropy: &'a dyn Entropy,
+    journal: Option<&'a Arc<Journal>>,
+    valkey: Option<&'a Valkey>,
+    counting: &'a Arc<Counting>,
+}
+
+fn login_guards(plan: &Plan, mut memory: GuardMemory, means: &Means<'_>) -> Box<[Arc<LoginGuard>]> {
+    if let Some(valkey) = means.valkey.filter(|_| !plan.login_guards.is_empty()) {
+        tokio::spawn(watch_eviction(valkey.clone()));
+    }
+    let key = means.valkey.map_or(memory.key, |valkey| GuardKey::shared(valkey.names()));
     let mut start = |guard: &Arc<plan::LoginGuard>| {
         let terms = GuardTerms { name: Arc::clone(&guard.name), by: guard.by.clone(), rule: guard.rule };
-        let started = LoginGuard::new(terms, &key, Arc::clone(clock), Arc::clone(counting) as _);
+        let mut started = LoginGuard::new(terms, &key, Arc::clone(means.clock), Arc::clone(means.counting) as _);
         let counted = memory.counters.remove(&*guard.name).unwrap_or_default();
-        Arc::new(match journal {
-            Some(journal) => started.remembering(counted, Arc::clone(journal) as Arc<dyn GuardLedger>),
-            None => started,
-        })
+        if let Some(journal) = means.journal {
+            started = started.remembering(counted, Arc::clone(journal) as Arc<dyn GuardLedger>);
+        }
+        if let (Some(valkey), Some(settings)) = (means.valkey, &plan.store.valkey) {
+            let sharing = SharedTerms {
+                valkey: valkey.clone(),
+                lease: lease(plan, guard.id),
+                gateways: settings.nodes,
+                without: guard.without_store,
+            };
+            started = started.sharing(sharing, means.entropy);
+        }
+        Arc::new(started)
     };
     plan.login_guards.iter().map(&mut start).collect()
+}
+
+/// How long an attempt may be under way: until the head of an answer at the latest, and a little more.
+fn lease(plan: &Plan, guard: LoginGuardId) -> Duration {
+    let guarded = plan.routes.iter().filter(|route| route.login_guard.as_ref().is_some_and(|named| named.id == guard));
+    let longest = guarded.filter_map(|route| match &route.target {
+        Target::Upstream(upstream) => Some(upstream.total_timeout),
+        Target::TokenService | Target::Receiver(..) => None,
+    });
+    longest.max().unwrap_or_default() + LEASE_SLACK
 }

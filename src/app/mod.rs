@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::admin::{self, Readiness, Revoker, Shown};
+use crate::admin::{self, LockKeeper, Locks, Readiness, Revoker, Shown};
 use crate::app::embedded::{Embedded, NotStarted};
 use crate::app::ground::Ground;
 use crate::app::machine::{SystemClock, SystemEntropy};
@@ -45,7 +45,7 @@ use crate::verify::Verifier;
 use crate::verify::observe::Unobserved;
 use crate::verify::setup::{Needs, Setup, SetupError};
 
-pub use call::{CallError, Called, call_admin};
+pub use call::{CallError, Called, Calling, call_admin};
 pub use embedded::open as open_token_service;
 pub use files::{LoadError, Loaded, load};
 pub use machine::{new_password, variable};
@@ -215,7 +215,8 @@ async fn serve_admin(
     let wanted = plan.admin.address;
     let listener = TcpListener::bind(wanted).await.map_err(|error| StartError::Admin(wanted, error))?;
     let address = listener.local_addr()?;
-    tokio::spawn(admin::serve(listener, shown, plan.admin.token.clone(), revoker));
+    let keepers = ground.login_guards.iter().map(|guard| Arc::clone(guard) as Arc<dyn LockKeeper>).collect();
+    tokio::spawn(admin::serve(listener, shown, plan.admin.token.clone(), revoker, Locks::new(keepers)));
     Ok(address)
 }
 

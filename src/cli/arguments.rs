@@ -65,6 +65,13 @@ pub(super) enum Command {
     },
     /// End a token, a session, or all that a subject or a client has, at the gateway that runs.
     Revoke(RevokeOptions),
+    /// The locks of login guards, at the gateway that runs.
+    Locks {
+        #[command(flatten)]
+        at: AdminListener,
+        #[command(subcommand)]
+        command: LocksCommand,
+    },
     /// Print the version.
     Version,
 }
@@ -96,6 +103,54 @@ pub(super) struct RevokeOptions {
     /// token instead, no configuration is read.
     #[arg(long, value_name = "URL")]
     pub(super) admin: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdminListener {
+    /// The configuration of the gateway that runs: says where its admin listener is, and the token.
+    #[arg(long, value_name = "FILE", global = true, default_value = "gateway.toml")]
+    pub(super) config: PathBuf,
+    /// Where the admin listener is instead, such as http://127.0.0.1:9901. With the variable ADMIN_TOKEN, which holds the
+    /// token instead, no configuration is read.
+    #[arg(long, value_name = "URL", global = true)]
+    pub(super) admin: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LocksCommand {
+    /// List all of them.
+    List {
+        /// Only those of this guard.
+        #[arg(long, value_name = "NAME")]
+        guard: Option<String>,
+    },
+    /// Show those of somebody; exit 2 if there are none.
+    Show(LockedOne),
+    /// End those of somebody, and forget the failures that led to them; exit 2 if there are none.
+    Clear(LockedOne),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LockedOne {
+    #[command(flatten)]
+    pub(super) who: WhoIsLocked,
+    /// Only at this guard; at every guard if it is not said.
+    #[arg(long, value_name = "NAME")]
+    pub(super) guard: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct WhoIsLocked {
+    /// An account, as it signs in.
+    #[arg(long, value_name = "NAME")]
+    pub(super) account: Option<String>,
+    /// An account, as the list and the log show it: eight hexadecimal digits.
+    #[arg(long)]
+    pub(super) mark: Option<String>,
+    /// The address that attempts come from.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) source: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod arguments;
 mod check;
 mod clients;
 mod keys;
+mod locks;
 mod output;
 mod quickstart;
 mod revoke;
@@ -59,6 +60,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::ApiKey { config, command } => api_keys::api_key(&config, command),
         Command::Keys { config, command } => keys::keys(&config, command),
         Command::Revoke(options) => revoke::revoke(options),
+        Command::Locks { at, command } => locks::locks(at, &command),
         Command::Version => output::say(concat!("portcullis ", env!("CARGO_PKG_VERSION"))),
     }
 }

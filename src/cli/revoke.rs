@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokio::runtime::Builder;
 
-use crate::app::{Called, call_admin, variable};
+use crate::app::{Called, Calling, call_admin, variable};
 use crate::cli::accounts::{failed, read_secret, refused};
 use crate::cli::arguments::{RevokeOptions, RevokedThing};
 use crate::cli::{Failure, output, run};
@@ -23,7 +23,7 @@ pub(super) fn revoke(options: RevokeOptions) -> Result<(), Failure> {
     body.extend(issuer.map(|issuer| ("issuer".to_owned(), Value::from(issuer))));
     let (admin, token) = whom_to_call(&config, admin)?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
-    let called = runtime.block_on(call_admin(&admin, "/admin/revoke", &token, Value::Object(body).to_string()));
+    let called = runtime.block_on(call_admin(&admin, "/admin/revoke", &token, Calling::Post(Value::Object(body).to_string())));
     report(&called.map_err(|error| failed(&error))?)
 }
 
@@ -42,7 +42,7 @@ fn named(what: RevokedThing) -> Result<(&'static str, Secret), Failure> {
 }
 
 /// The admin listener and its token: as said, else as configured.
-fn whom_to_call(config: &Path, admin: Option<String>) -> Result<(String, Secret), Failure> {
+pub(super) fn whom_to_call(config: &Path, admin: Option<String>) -> Result<(String, Secret), Failure> {
     if let Some(url) = admin.as_deref().filter(|url| !url.starts_with("http://")) {
         return Err(refused(&format!("{url} is no admin listener: write http://ADDRESS:PORT, it speaks plain HTTP")));
     }
@@ -81,7 +81,13 @@ fn report(called: &Called) -> Result<(), Failure> {
         let issuers: Vec<&str> = issuers.iter().filter_map(Value::as_str).collect();
         return output::say(&format!("revoked, of the issuers {}", issuers.join(", ")));
     }
+    Err(refusal(called))
+}
+
+/// What a refusal says.
+pub(super) fn refusal(called: &Called) -> Failure {
+    let answer: Value = serde_json::from_str(&called.body).unwrap_or_default();
     let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("is this an admin listener?");
     let text = format!("the gateway answered {}: {detail}", called.status);
-    if (400..500).contains(&called.status) { Err(refused(&text)) } else { Err(failed(&text)) }
+    if (400..500).contains(&called.status) { refused(&text) } else { failed(&text) }
 }

@@ -90,17 +90,7 @@ impl SourceKey {
     pub fn told(address: IpAddr) -> Self {
         Self(address)
     }
-}
 
-impl SourceKey {
-    /// The first of the addresses that share this budget.
-    #[must_use]
-    pub fn first_address(self) -> IpAddr {
-        self.0
-    }
-}
-
-impl SourceKey {
     /// The same in bytes, an IPv4 address as the IPv6 address that it is mapped to (RFC 4291 section 2.5.5.2).
     #[must_use]
     pub fn octets(self) -> [u8; 16] {

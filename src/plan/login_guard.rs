@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{AccountPlace, CountedBy, NonEmpty};
+use crate::model::{AccountPlace, CountedBy, NonEmpty, WithoutStore};
 use crate::rules::login_budget::BudgetRule;
 
 /// The place of a guard in the plan's table of guards.
@@ -28,4 +28,6 @@ pub struct LoginGuard {
     pub by: NonEmpty<CountedBy>,
     /// What each counter takes.
     pub rule: BudgetRule,
+    /// What is done while the store that gateways share is away.
+    pub without_store: WithoutStore,
 }

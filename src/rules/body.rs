@@ -47,6 +47,11 @@ impl Form {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value).filter(|value| !value.expose().is_empty())
     }
 
+    /// The names of its parameters, whether they have values or not.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+
     /// Reads a form.
     ///
     /// # Errors

@@ -65,6 +65,12 @@ impl LockRule {
         Self { attempts: attempts.max(1), duration }
     }
 
+    /// Consecutive failures that lock.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// The length of a lock.
     #[must_use]
     pub fn duration(&self) -> Duration {
@@ -116,6 +122,11 @@ impl Attempts {
     /// it is.
     pub fn settle(&mut self, rule: &LockRule, ending: Ending, now: Tick) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.count(rule, ending, now);
+    }
+
+    /// Counts an attempt that holds no reservation here.
+    pub fn count(&mut self, rule: &LockRule, ending: Ending, now: Tick) {
         match ending {
             Ending::Failed => {
                 self.failed = self.failed.saturating_add(1);
@@ -128,10 +139,21 @@ impl Attempts {
         }
     }
 
+    /// The same with what is in flight in `other`, and nothing of its failures.
+    #[must_use]
+    pub fn with_flights_of(self, other: &Self) -> Self {
+        Self { in_flight: other.in_flight, ..self }
+    }
+
     /// How much longer the account is locked; `None` if it is not.
     #[must_use]
     pub fn lock_left(&self, now: Tick) -> Option<Duration> {
         self.locked_until.filter(|until| now < *until).map(|until| until.since(now))
+    }
+
+    /// Forgets failures and lock; what is in flight goes on.
+    pub fn pardon(&mut self) {
+        (self.failed, self.locked_until) = (0, None);
     }
 
     /// Whether there is no lock, nor one that is over and was not noticed yet.

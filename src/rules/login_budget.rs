@@ -76,6 +76,28 @@ impl Kept {
     }
 }
 
+/// Why a counter admits nobody, whatever is in flight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closed {
+    /// What closed it.
+    pub by: ClosedBy,
+    /// How many failures that took.
+    pub failures: u32,
+    /// How long ago that was.
+    pub ago: Duration,
+    /// For how much longer.
+    pub left: Duration,
+}
+
+/// What closes a counter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClosedBy {
+    /// The lock after consecutive failures.
+    Lock,
+    /// The window is full.
+    Window,
+}
+
 /// Whether an attempt may begin, in the order of what is said first when several counters refuse it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Answer {
@@ -96,8 +118,24 @@ impl BudgetRule {
         Self { lock: None, ..self }
     }
 
+    /// The part of it that each of so many gateways may allow by itself; `None` if that is nothing.
+    #[must_use]
+    pub fn part(&self, gateways: u32) -> Option<Self> {
+        let part = |attempts: u32| attempts.checked_div(gateways).filter(|part| *part > 0);
+        let lock = match &self.lock {
+            Some(lock) => Some(LockRule::new(part(lock.attempts())?, lock.duration())),
+            None => None,
+        };
+        let window = match self.window {
+            Some(window) => Some(FailureWindow { attempts: part(window.attempts)?, ..window }),
+            None => None,
+        };
+        Some(Self { lock, window })
+    }
+
     /// After this long without a failure, consecutive ones are forgotten.
-    fn memory(&self) -> Duration {
+    #[must_use]
+    pub fn memory(&self) -> Duration {
         self.lock.map_or(MEMORY, |lock| lock.duration().max(MEMORY))
     }
 }
@@ -132,20 +170,38 @@ impl Budget {
     /// Settles an attempt that was admitted; whether that locks. `now` is when its outcome was known.
     pub fn settle(&mut self, rule: &BudgetRule, ending: Ending, now: Tick) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.note(rule, ending, now);
+        let Some(lock) = &rule.lock else { return false };
+        self.attempts.settle(lock, ending, now);
+        self.attempts.lock_left(now).is_some()
+    }
+
+    /// Counts an attempt that holds no reservation here any more, or never held one; whether that locks.
+    pub fn count(&mut self, rule: &BudgetRule, ending: Ending, now: Tick) -> bool {
+        self.forget(rule, now);
+        self.note(rule, ending, now);
+        let Some(lock) = &rule.lock else { return false };
+        self.attempts.count(lock, ending, now);
+        self.attempts.lock_left(now).is_some()
+    }
+
+    /// Notes when it ended, where that counts.
+    fn note(&mut self, rule: &BudgetRule, ending: Ending, now: Tick) {
         let counts = |window: &FailureWindow| match ending {
             Ending::Failed => true,
             Ending::Succeeded => window.count_success,
             Ending::Abandoned => false,
         };
-        if rule.window.as_ref().is_some_and(counts) {
+        if let Some(window) = rule.window.filter(counts) {
             self.recent.push_back(now);
+            // What was not reserved may be one too many. The newest say when there is room.
+            while self.recent.len() > window.attempts as usize {
+                self.recent.pop_front();
+            }
         }
-        let Some(lock) = &rule.lock else { return false };
-        if ending == Ending::Failed {
+        if rule.lock.is_some() && ending == Ending::Failed {
             self.failed_at = Some(now);
         }
-        self.attempts.settle(lock, ending, now);
-        self.attempts.lock_left(now).is_some()
     }
 
     /// Whether forgetting this would change nothing any more.
@@ -157,13 +213,39 @@ impl Budget {
         self.in_flight == 0 && self.attempts.lock_left(now).is_none() && unfailed && windowless
     }
 
+    /// Why it admits nobody, if so: the lock before the window.
+    #[must_use]
+    pub fn closed(&self, rule: &BudgetRule, now: Tick) -> Option<Closed> {
+        if let (Some(left), Some(lock)) = (self.attempts.lock_left(now), &rule.lock) {
+            let ago = lock.duration().saturating_sub(left);
+            return Some(Closed { by: ClosedBy::Lock, failures: self.attempts.failed(), ago, left });
+        }
+        let window = rule.window.as_ref()?;
+        let counted = self.counted(window, now);
+        let oldest =
+            self.recent.get(self.recent.len().checked_sub(counted)?).filter(|_| counted >= window.attempts as usize)?;
+        let left = window.within.saturating_sub(now.since(*oldest));
+        let ago = self.recent.back().map_or(Duration::ZERO, |last| now.since(*last));
+        Some(Closed { by: ClosedBy::Window, failures: u32::try_from(counted).unwrap_or(u32::MAX), ago, left })
+    }
+
+    /// Forgets whatever was counted; what is in flight goes on.
+    pub fn pardon(&mut self) {
+        self.attempts.pardon();
+        self.recent.clear();
+        self.failed_at = None;
+    }
+
+    /// What the window counts now.
+    fn counted(&self, window: &FailureWindow, now: Tick) -> usize {
+        self.recent.len() - self.recent.partition_point(|at| now.since(*at) >= window.within)
+    }
+
     /// What a restart must not forget.
     #[must_use]
     pub fn kept(&self, rule: &BudgetRule, now: Tick) -> Kept {
         let failed_ago = self.failed_at.map_or(Duration::ZERO, |last| now.since(last));
-        let recent = rule
-            .window
-            .map_or(0, |window| self.recent.len() - self.recent.partition_point(|at| now.since(*at) >= window.within));
+        let recent = rule.window.as_ref().map_or(0, |window| self.counted(window, now));
         let lock_left = self.attempts.lock_left(now);
         let remembered = self.failed_at.is_some() && failed_ago < rule.memory();
         Kept {
@@ -191,6 +273,20 @@ impl Budget {
             budget.recent.extend((0..count).map(|_| now.before(kept.recent_ago)));
         }
         budget
+    }
+
+    /// Puts what somebody else has counted in the place of what was counted here; what is in flight here goes on.
+    pub fn learn(&mut self, rule: &BudgetRule, kept: &Kept, now: Tick) {
+        let learnt = Self::restored(rule, kept, now);
+        let attempts = learnt.attempts.with_flights_of(&self.attempts);
+        *self = Self { attempts, in_flight: self.in_flight, ..learnt };
+    }
+
+    /// Whether consecutive failures leave nothing of the rule, and yet there is no lock: they were counted by a rule that takes
+    /// more.
+    #[must_use]
+    pub fn is_worn(&self, rule: &BudgetRule) -> bool {
+        rule.lock.is_some_and(|lock| self.attempts.is_open() && self.attempts.failed() >= lock.attempts())
     }
 
     fn forget(&mut self, rule: &BudgetRule, now: Tick) {
@@ -318,6 +414,26 @@ mod tests {
         assert_eq!(restored.begin(&windowed, at(restart + 54_000)), Answer::Admitted);
         let over = before.kept(&rule, at(3_700_000));
         assert!(over.is_blank(), "{over:?}");
+    }
+
+    #[test]
+    fn what_is_closed_says_why_until_when_and_is_open_once_it_is_pardoned() {
+        let rule = BudgetRule { lock: locking().lock, ..windowed(5, 60_000, false) };
+        let mut budget = Budget::default();
+        for failure in 0..5 {
+            assert_eq!(budget.closed(&rule, at(1_000 * failure)), None);
+            attempt(&mut budget, &rule, Ending::Failed, 1_000 * failure);
+        }
+        let ago = Duration::from_secs(6);
+        let locked = Closed { by: ClosedBy::Lock, failures: 5, ago, left: LOCK.saturating_sub(ago) };
+        assert_eq!(budget.closed(&rule, at(10_000)), Some(locked));
+        let windowed = rule.without_lock();
+        let full = Closed { by: ClosedBy::Window, failures: 5, ago, left: Duration::from_secs(50) };
+        // Without the rule for it there is no lock to be seen.
+        assert_eq!(budget.closed(&windowed, at(10_000)), Some(full));
+        assert_eq!(budget.closed(&windowed, at(60_000)), None, "the oldest is out of the window");
+        budget.pardon();
+        assert_eq!((budget.closed(&rule, at(10_000)), budget.begin(&rule, at(10_000))), (None, Answer::Admitted));
     }
 
     #[test]

@@ -2,28 +2,42 @@
 //!
 //! Imports `model`, `rules::{lockout, login_budget}` and the primitives of aws-lc-rs. An account is known here only by a keyed
 //! hash of its folded name. The counters are in `table`, under one lock in `local`; `memory` says what of them outlives a
-//! restart. A counter that counts anything is never pushed out: when there is no room, newcomers are refused. Deliberately
+//! restart. Where gateways share them, they are in a store (`shared`, `places`), which `team` asks, and `mirror` keeps what is
+//! known of them. A counter that counts anything is never pushed out: when there is no room, newcomers are refused. Deliberately
 //! absent: where a login names its account (`rules::account_key`), and files (`store::journal`).
 
+mod eviction;
 mod local;
+mod locks;
 mod memory;
+mod mirror;
+mod places;
+mod shared;
 mod table;
+mod team;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::model::{Clock, CountedBy, Denial, NonEmpty, SourceKey};
+use crate::model::{Clock, CountedBy, Denial, Entropy, NonEmpty, SourceKey};
 use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, BudgetRule};
 use crate::store::revocations::NotKept;
+pub use eviction::watch_eviction;
 use local::Local;
+pub use locks::{AccountMark, Cleared, Lock, Whose};
 pub use memory::{Counted, CounterName, GuardKey, GuardLedger, GuardMemory, Noted};
 pub use table::{ACQUAINTANCES, COUNTERS};
-use table::{AccountHash, Caller, Refusal, Reservation};
+use table::{AccountHash, Caller, Refusal};
+pub use team::SharedTerms;
+use team::{Hold, Team};
 
 /// How long an attempt waits for one in flight to settle.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,6 +48,14 @@ const WAITING: usize = 1_024;
 /// How long whoever found no room is told to wait.
 const NO_ROOM: Duration = Duration::from_mins(1);
 
+/// How long whoever is refused because the store is away is told to wait.
+const AWAY: Duration = Duration::from_secs(5);
+
+/// How soon an attempt that waits looks again whether another gateway has settled one, and how much later at most, so that those
+/// who wait do not all look at once.
+const LOOK_EVERY: Duration = Duration::from_millis(75);
+const SCATTER: u32 = 50;
+
 /// What a guard goes by.
 #[derive(Clone, Debug)]
 pub struct GuardTerms {
@@ -43,6 +65,13 @@ pub struct GuardTerms {
     pub by: NonEmpty<CountedBy>,
     /// What each counter takes.
     pub rule: BudgetRule,
+}
+
+impl GuardTerms {
+    /// What a counter takes: no success ends what a source has failed, so there is no lock of one.
+    fn rule_of(&self, counter: &CounterName) -> BudgetRule {
+        if counter.account.is_some() { self.rule } else { self.rule.without_lock() }
+    }
 }
 
 /// What came of an attempt, as the metrics count it.
@@ -64,6 +93,10 @@ pub enum Happening {
     Full,
     /// Refused: it names no account, or may name two.
     Unreadable,
+    /// Let through by what this gateway knows alone, because the store is away. Counted again when it is settled.
+    Alone,
+    /// Refused because the store is away.
+    Away,
 }
 
 impl Happening {
@@ -79,6 +112,8 @@ impl Happening {
             Self::Busy => "busy",
             Self::Full => "full",
             Self::Unreadable => "unreadable",
+            Self::Alone => "alone",
+            Self::Away => "away",
         }
     }
 }
@@ -98,9 +133,12 @@ pub struct LoginGuard {
     key: AccountHashing,
     clock: Arc<dyn Clock>,
     witness: Arc<dyn GuardWitness>,
-    counters: Local,
+    counters: Arc<Local>,
+    /// With whom the counters are shared, if they are.
+    team: Option<Arc<Team>>,
     settled: Notify,
     waiting: Semaphore,
+    looks: AtomicU32,
 }
 
 struct AccountHashing(hmac::Key);
@@ -117,8 +155,8 @@ impl fmt::Debug for AccountHashing {
 pub struct Attempt {
     guard: Arc<LoginGuard>,
     caller: Caller,
-    /// Empty once it is settled.
-    reservations: Vec<Reservation>,
+    /// Nothing once it is settled.
+    hold: Option<Hold>,
 }
 
 impl LoginGuard {
@@ -130,9 +168,11 @@ impl LoginGuard {
             key: AccountHashing(hmac::Key::new(hmac::HMAC_SHA256, &key.0)),
             clock,
             witness,
-            counters: Local::default(),
+            counters: Arc::default(),
+            team: None,
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING),
+            looks: AtomicU32::new(0),
         }
     }
 
@@ -140,7 +180,15 @@ impl LoginGuard {
     #[must_use]
     pub fn remembering(self, counted: Vec<(CounterName, Counted)>, ledger: Arc<dyn GuardLedger>) -> Self {
         let counters = Local::restored(&self.terms, counted, Some(ledger), self.clock.now());
-        Self { counters, ..self }
+        Self { counters: Arc::new(counters), ..self }
+    }
+
+    /// The same with counters that gateways share. The key must be [`GuardKey::shared`]. To be called last, on a runtime.
+    #[must_use]
+    pub fn sharing(self, sharing: SharedTerms, entropy: &dyn Entropy) -> Self {
+        let (local, clock) = (Arc::clone(&self.counters), Arc::clone(&self.clock));
+        let team = Team::gather(self.terms.clone(), sharing, local, clock, entropy);
+        Self { team: Some(team), ..self }
     }
 
     /// Reserves an attempt for an account, named by its folded key. If attempts in flight fill a budget, waits up to two seconds
@@ -148,29 +196,38 @@ impl LoginGuard {
     ///
     /// # Errors
     /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room, or a second if the wait was
-    /// in vain, which says nothing about a lock; `Overloaded` if there is no room for another counter.
+    /// in vain, which says nothing about a lock; `Overloaded` if there is no room for another counter; `StoreUnavailable` if the
+    /// counters are shared, the store is away, and this gateway may not allow any more by itself.
     pub async fn begin(self: &Arc<Self>, account: &str, source: SourceKey) -> Result<Attempt, Denial> {
         let caller = Caller { account: self.hash(account), source };
-        if let Some(outcome) = self.try_begin(caller) {
+        if let Some(outcome) = self.try_begin(caller).await {
             return outcome;
         }
         let busy = || self.refuse(Refusal::Answer(Answer::Busy));
         let Ok(_place) = self.waiting.try_acquire() else { return Err(busy()) };
-        let retry = async {
-            loop {
-                let mut settled = std::pin::pin!(self.settled.notified());
-                // Listening begins before looking, so that no settlement falls between the two.
-                settled.as_mut().enable();
-                if let Some(outcome) = self.try_begin(caller) {
-                    return outcome;
-                }
-                settled.await;
+        let mut patience = pin!(tokio::time::sleep(PATIENCE));
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            // Listening begins before looking, so that no settlement falls between the two.
+            settled.as_mut().enable();
+            if let Some(outcome) = self.try_begin(caller).await {
+                return outcome;
             }
-        };
-        match tokio::time::timeout(PATIENCE, retry).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(busy()),
+            tokio::select! {
+                () = self.look_again(settled) => {}
+                () = &mut patience => return Err(busy()),
+            }
         }
+    }
+
+    /// When another look is due: an attempt was settled here, or, where counters are shared, perhaps elsewhere.
+    async fn look_again(&self, settled: std::pin::Pin<&mut Notified<'_>>) {
+        if self.team.is_none() {
+            return settled.await;
+        }
+        let look = self.looks.fetch_add(1, Ordering::Relaxed);
+        let scatter = Duration::from_millis(u64::from(look.wrapping_mul(17) % SCATTER));
+        let _ = tokio::time::timeout(LOOK_EVERY + scatter, settled).await;
     }
 
     /// Counts a login that could not be read.
@@ -179,10 +236,18 @@ impl LoginGuard {
     }
 
     /// `None` while only attempts in flight are in the way.
-    fn try_begin(self: &Arc<Self>, caller: Caller) -> Option<Result<Attempt, Denial>> {
-        let reserved = self.counters.reserve(&self.terms, caller, self.clock.now());
-        match reserved {
-            Ok(reservations) => Some(Ok(Attempt { guard: Arc::clone(self), caller, reservations })),
+    async fn try_begin(self: &Arc<Self>, caller: Caller) -> Option<Result<Attempt, Denial>> {
+        let begun = match &self.team {
+            Some(team) => team.begin(caller).await,
+            None => self.counters.reserve(&self.terms, caller, self.clock.now()).map(Hold::Here),
+        };
+        match begun {
+            Ok(hold) => {
+                if let (Hold::Here(_), Some(_)) = (&hold, &self.team) {
+                    self.witness.happened(&self.terms.name, Happening::Alone);
+                }
+                Some(Ok(Attempt { guard: Arc::clone(self), caller, hold: Some(hold) }))
+            }
             Err(Refusal::Answer(Answer::Busy)) => None,
             Err(refusal) => Some(Err(self.refuse(refusal))),
         }
@@ -191,6 +256,7 @@ impl LoginGuard {
     fn refuse(&self, refusal: Refusal) -> Denial {
         let (happening, denial) = match refusal {
             Refusal::Full => (Happening::Full, Denial::Overloaded(NO_ROOM)),
+            Refusal::Away => (Happening::Away, Denial::StoreUnavailable(AWAY)),
             Refusal::Answer(Answer::Locked(left)) => (Happening::Locked, Denial::Locked(left)),
             Refusal::Answer(Answer::Spent(wait)) => (Happening::Spent, Denial::LimitReached(wait)),
             Refusal::Answer(Answer::Busy | Answer::Admitted) => (Happening::Busy, Denial::LimitReached(Duration::from_secs(1))),
@@ -199,10 +265,15 @@ impl LoginGuard {
         denial
     }
 
-    /// Whether that locks.
-    fn settle(&self, caller: Caller, reservations: Vec<Reservation>, ending: Ending) -> bool {
-        let locks = self.counters.settle(&self.terms, caller, reservations, ending, self.clock.now());
-        self.settled.notify_waiters();
+    /// What is said once an attempt is settled.
+    fn settled(&self, caller: Caller, ending: Ending, locks: bool) {
+        // Where counters are shared, everybody who waits asks the store: no more of them than there may be room for.
+        match (&self.team, ending) {
+            (None, _) => self.settled.notify_waiters(),
+            (Some(_), Ending::Failed) if locks => self.settled.notify_waiters(),
+            (Some(_), Ending::Failed) => {}
+            (Some(_), Ending::Succeeded | Ending::Abandoned) => self.settled.notify_one(),
+        }
         self.witness.happened(
             &self.terms.name,
             match ending {
@@ -212,11 +283,17 @@ impl LoginGuard {
             },
         );
         if locks {
-            let [a, b, c, d, ..] = caller.account;
-            let account = format!("{:08x}", u32::from_be_bytes([a, b, c, d]));
-            tracing::warn!(guard = &*self.terms.name, account, "an account is locked after too many failures");
+            let account = AccountMark::of(&caller.account);
+            tracing::warn!(guard = &*self.terms.name, %account, "an account is locked after too many failures");
         }
-        locks
+    }
+
+    /// Waits until a lock is written down.
+    async fn keep(&self, locks: bool) {
+        if locks && let Err(NotKept) = self.counters.written().await {
+            tracing::error!(guard = &*self.terms.name, "a lock could not be written down; it holds until a restart");
+            self.witness.not_kept();
+        }
     }
 
     fn hash(&self, account: &str) -> AccountHash {
@@ -228,23 +305,41 @@ impl LoginGuard {
 
 impl Attempt {
     /// Settles it, now that its outcome is known. A lock that this begins holds at once and is written down when this returns;
-    /// where that fails, it holds until a restart.
+    /// where that fails, it holds until a restart. Where counters are shared, the store knows when this returns, or is told when
+    /// it is back.
     pub async fn settle(mut self, ending: Ending) {
-        let reservations = std::mem::take(&mut self.reservations);
-        let locks = self.guard.settle(self.caller, reservations, ending);
-        if locks && let Err(NotKept) = self.guard.counters.written().await {
-            tracing::error!(guard = &*self.guard.terms.name, "a lock could not be written down; it holds until a restart");
-            self.guard.witness.not_kept();
+        let Some(hold) = self.hold.take() else { return };
+        let Self { guard, caller, .. } = &self;
+        match hold {
+            Hold::There(held) => {
+                let locks = held.team().settle(held, ending).await;
+                guard.settled(*caller, ending, locks);
+            }
+            Hold::Here(reservations) => {
+                let acquainted = reservations.iter().any(|reservation| reservation.acquainted);
+                let locks = guard.counters.settle(&guard.terms, *caller, reservations, ending, guard.clock.now());
+                guard.settled(*caller, ending, locks);
+                if let Some(team) = &guard.team {
+                    team.settle_late(*caller, acquainted, ending).await;
+                }
+                guard.keep(locks).await;
+            }
         }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.reservations.is_empty() {
-            let reservations = std::mem::take(&mut self.reservations);
-            self.guard.settle(self.caller, reservations, Ending::Abandoned);
+        match self.hold.take() {
+            None => return,
+            // Dropping it gives it back.
+            Some(Hold::There(held)) => drop(held),
+            Some(Hold::Here(reservations)) => {
+                let Self { guard, caller, .. } = self;
+                guard.counters.settle(&guard.terms, *caller, reservations, Ending::Abandoned, guard.clock.now());
+            }
         }
+        self.guard.settled(self.caller, Ending::Abandoned, false);
     }
 }
 

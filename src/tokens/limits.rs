@@ -46,7 +46,7 @@ impl TokenService {
         subject: Option<Subject>,
         source: Option<Source>,
     ) -> Charge {
-        let source: Option<Box<str>> = source.map(|source| source.key().first_address().to_string().into());
+        let source: Option<Box<str>> = source.map(|source| source.key().address().to_string().into());
         let key = subject.map(|subject| subject.key);
         Charge {
             caller: self.keyring.caller(operation, key, source.as_deref()),

@@ -143,7 +143,7 @@ impl TokenService {
                 let account = self.store.enrolled(identifier).await?;
                 Barred::Subject(self.keyring.attempts_of(account.map(|account| account.id), identifier))
             }
-            Whom::Source(source) => Barred::Source(source.first_address().to_string().into()),
+            Whom::Source(source) => Barred::Source(source.address().to_string().into()),
             Whom::Named(LockId(name)) => Barred::Named(name),
         })
     }

@@ -18,6 +18,8 @@ mod interop;
 mod issuers;
 mod lifecycle;
 mod limits;
+mod locks;
+mod many_nodes_guards;
 mod many_nodes_limits;
 mod mutations;
 mod notifications;

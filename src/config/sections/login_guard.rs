@@ -8,7 +8,7 @@ use crate::config::sections::role::POINTER;
 use crate::config::table::Table;
 use crate::config::units::{days, minutes, seconds};
 use crate::config::values::{HEADER, TEXT};
-use crate::model::{AccountPlace, CountedBy, Location};
+use crate::model::{AccountPlace, CountedBy, Location, WithoutStore};
 
 /// `[login_guard.NAME]`
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct LoginGuard {
     pub(crate) attempts: Option<At<u32>>,
     pub(crate) within: Option<At<Duration>>,
     pub(crate) count_success: At<bool>,
+    pub(crate) on_store_outage: At<WithoutStore>,
 }
 
 const COUNTERS: &[(&str, CountedBy)] =
@@ -68,6 +69,13 @@ impl LoginGuard {
             attempts: t.optional("attempts", Whole(1..=1000), "Failures that there may be in any stretch of time, `within`."),
             within: t.optional("within", Lasting(seconds(1)..=days(1)), "The stretch of time for `attempts`."),
             count_success: t.or("count_success", Flag, false, "Whether right attempts count in the window too."),
+            on_store_outage: t.or(
+                "on_store_outage",
+                Word(&[("local", WithoutStore::Local), ("deny", WithoutStore::Deny)]),
+                WithoutStore::Local,
+                "While the store that gateways share is away: \"local\" allows this gateway's part of the budget, \"deny\" \
+                 refuses with 503.",
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{self, AccessRule, At, Finding};
-use crate::model::{AccountPlace, CountedBy, Location, NonEmpty};
+use crate::model::{AccountPlace, CountedBy, Location, NonEmpty, WithoutStore};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
 use crate::plan::{LoginGuard, LoginGuardId};
@@ -29,6 +29,7 @@ impl Workshop<'_> {
         self.check_statuses(guard);
         let rule = self.budget_rule(guard)?;
         let by = self.counters(guard, &rule)?;
+        self.check_outage(guard, &rule);
         Some(LoginGuard {
             id,
             name: name.into(),
@@ -37,7 +38,26 @@ impl Workshop<'_> {
             failure: guard.failure.value.clone().into(),
             by,
             rule,
+            without_store: guard.on_store_outage.value,
         })
+    }
+
+    /// What is said of an outage makes sense.
+    fn check_outage(&mut self, guard: &config::LoginGuard, rule: &BudgetRule) {
+        let outage = &guard.on_store_outage;
+        let Some(valkey) = &self.config.store.valkey else {
+            if outage.written {
+                let finding = Finding::error(outage.place, "there is no shared store that could be away");
+                self.report.add(finding.help("this is for kind = \"valkey\" in [store]; leave it out"));
+            }
+            return;
+        };
+        let nodes = &valkey.value.nodes;
+        if outage.value == WithoutStore::Local && outage.written && rule.part(nodes.value).is_none() {
+            let title = format!("a part of this budget for each of {} gateways is no attempt at all", nodes.value);
+            let finding = Finding::warning(outage.place, title).label("while the store is away, every login is refused");
+            self.report.add(finding.context(nodes.place, "how many there are"));
+        }
     }
 
     fn check_statuses(&mut self, guard: &config::LoginGuard) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{CountedBy, Now};
 use crate::rules::lockout::Ending;
-use crate::rules::login_budget::Budget;
+use crate::rules::login_budget::{Budget, Closed};
 use crate::store::login_guard::GuardTerms;
 use crate::store::login_guard::memory::{Counted, CounterName, GuardLedger, Noted};
 use crate::store::login_guard::table::{Acquaintance, Caller, Refusal, Reservation, Table};
@@ -30,8 +30,7 @@ impl Local {
     ) -> Self {
         let mut table = Table::default();
         for (name, counted) in counters.into_iter().filter(|(_, counted)| counted.expires > now.wall) {
-            let rule = if name.account.is_some() { terms.rule } else { terms.rule.without_lock() };
-            let budget = Budget::restored(&rule, &counted.kept(now), now.tick);
+            let budget = Budget::restored(&terms.rule_of(&name), &counted.kept(now), now.tick);
             match counted.met.filter(|_| name.acquainted) {
                 Some(met) => {
                     let succeeded_at = now.tick.before(now.wall.since(met));
@@ -81,8 +80,40 @@ impl Local {
         }
     }
 
+    /// The counters that admit nobody for now, of those that are meant.
+    pub(super) fn closed(
+        &self,
+        terms: &GuardTerms,
+        means: impl Fn(&CounterName) -> bool,
+        now: Now,
+    ) -> Vec<(CounterName, Closed)> {
+        let mut table = self.table();
+        let closed = table.each().filter(|(name, _)| means(name));
+        closed.filter_map(|(name, budget)| Some((name, budget.closed(&terms.rule_of(&name), now.tick)?))).collect()
+    }
+
+    /// Has those forget what they have counted; how they stood.
+    pub(super) fn clear(
+        &self,
+        terms: &GuardTerms,
+        means: impl Fn(&CounterName) -> bool,
+        now: Now,
+    ) -> Vec<(CounterName, Closed)> {
+        let mut table = self.table();
+        let mut cleared = Vec::new();
+        for (name, budget) in table.each().filter(|(name, _)| means(name)) {
+            if let Some(closed) = budget.closed(&terms.rule_of(&name), now.tick) {
+                budget.pardon();
+                cleared.push((name, closed));
+            }
+        }
+        let changed = cleared.iter().map(|(name, _)| table.noted(*name, &terms.rule_of(name), now)).collect();
+        self.note(terms, changed);
+        cleared
+    }
+
     /// To be called under the lock of the table.
-    fn note(&self, terms: &GuardTerms, changed: Vec<Noted>) {
+    pub(super) fn note(&self, terms: &GuardTerms, changed: Vec<Noted>) {
         if let (Some(ledger), false) = (&self.ledger, changed.is_empty()) {
             ledger.note(&terms.name, changed);
         }

@@ -30,7 +30,7 @@ const MET_ANEW: Duration = Duration::from_hours(24);
 pub(super) type AccountHash = [u8; 32];
 
 /// Whose attempt it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Caller {
     pub(super) account: AccountHash,
     pub(super) source: SourceKey,
@@ -84,10 +84,12 @@ impl Reservation {
 }
 
 /// Why an attempt may not begin, yet or at all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Refusal {
     Answer(Answer),
     Full,
+    /// The store that gateways share is away, and nothing is left of what this one may allow by itself.
+    Away,
 }
 
 impl Table {
@@ -122,16 +124,20 @@ impl Table {
     }
 
     pub(super) fn counter(&self, counted_by: CountedBy, terms: &GuardTerms, caller: Caller, now: Tick) -> Reservation {
-        let Caller { account, source } = caller;
-        let both = CounterKey { account: Some(account), source: Some(source) };
-        let rule = if counted_by.names_account() { terms.rule } else { terms.rule.without_lock() };
+        let both = CounterKey { account: Some(caller.account), source: Some(caller.source) };
         let acquainted = counted_by == CountedBy::Account && self.acquaintances.knows(&both, now);
+        Self::drawn_on(counted_by, terms, caller, acquainted)
+    }
+
+    /// The counter of an attempt whose source its account knows, or does not.
+    pub(super) fn drawn_on(counted_by: CountedBy, terms: &GuardTerms, caller: Caller, acquainted: bool) -> Reservation {
+        let both = CounterKey { account: Some(caller.account), source: Some(caller.source) };
         let key = match counted_by {
             CountedBy::Account if !acquainted => CounterKey { source: None, ..both },
             CountedBy::Account | CountedBy::AccountAndSource => both,
             CountedBy::Source => CounterKey { account: None, ..both },
         };
-        Reservation { key, rule, acquainted }
+        Reservation { key, rule: terms.rule_of(&CounterName::of(key, acquainted)), acquainted }
     }
 
     /// The budget of a reservation to be; `None` if there is no room for it. `rule` is that of the whole guard, by which the
@@ -145,13 +151,22 @@ impl Table {
 
     /// Whether that locks. A counter with something in flight is never pushed out, so it is there.
     pub(super) fn settle(&mut self, reservation: Reservation, ending: Ending, now: Tick) -> bool {
-        let Reservation { key, rule, acquainted } = reservation;
-        let budget = if acquainted {
-            self.acquaintances.known.get_mut(&key).map(|acquaintance| &mut acquaintance.budget)
-        } else {
-            self.counters.budgets.get_mut(&key)
-        };
-        budget.is_some_and(|budget| budget.settle(&rule, ending, now))
+        self.find(reservation).is_some_and(|budget| budget.settle(&reservation.rule, ending, now))
+    }
+
+    /// The budget of a reservation, if it is there.
+    pub(super) fn find(&mut self, reservation: Reservation) -> Option<&mut Budget> {
+        if reservation.acquainted {
+            return self.acquaintances.known.get_mut(&reservation.key).map(|acquaintance| &mut acquaintance.budget);
+        }
+        self.counters.budgets.get_mut(&reservation.key)
+    }
+
+    /// Every counter.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (CounterName, &mut Budget)> {
+        let counters = self.counters.budgets.iter_mut().map(|(key, budget)| (CounterName::of(*key, false), budget));
+        let known = self.acquaintances.known.iter_mut();
+        counters.chain(known.map(|(key, known)| (CounterName::of(*key, true), &mut known.budget)))
     }
 
     /// How a counter stands, as it is written down.
@@ -182,6 +197,7 @@ impl Refusal {
         match (self, other) {
             (Self::Answer(first), Self::Answer(second)) => Self::Answer(first.max(second)),
             (Self::Full, _) | (_, Self::Full) => Self::Full,
+            (Self::Away, _) | (_, Self::Away) => Self::Away,
         }
     }
 }

@@ -1,0 +1,313 @@
+//! `/admin/locks`: an operator lists locks, looks one up and clears it.
+//!
+//! Who keeps locks is a [`LockKeeper`]; login guards are some. An account is shown by a mark, never by its name. Every answer is
+//! bounded. Deliberately absent: the token that opens the door (`door`), and what a lock is (`rules`).
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::admin::words::{Problem, answer};
+use crate::model::{Source, SourceKey, Timestamp};
+use crate::rules::body::Form;
+use crate::rules::login_budget::ClosedBy;
+use crate::store::login_guard::{AccountMark, LoginGuard, Whose};
+use crate::store::valkey::Outage;
+
+/// How many locks an answer holds unless it is said, and at most.
+const PAGE: usize = 100;
+const LONGEST_PAGE: usize = 200;
+
+/// What a query may have.
+const KNOWN: [&str; 6] = ["guard", "account", "mark", "source", "after", "limit"];
+
+/// The longest query, in bytes.
+const QUERY_MAX: usize = 4 * 1024;
+
+/// A lock, as it is shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShownLock {
+    /// What the account is called here, if the lock is about one: the beginning of a keyed hash.
+    pub mark: Option<String>,
+    /// The source, if the lock is about one.
+    pub source: Option<SourceKey>,
+    /// Why, in a word: `failures` in a row, or a `window` of them.
+    pub reason: &'static str,
+    /// How many.
+    pub failures: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// Its place in its keeper's list, which is in the order of these.
+    pub position: String,
+}
+
+/// Whose locks are meant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// An account's, as a login would write it.
+    Account(String),
+    /// An account's, as lists show it.
+    Mark(String),
+    /// A source's.
+    Source(SourceKey),
+}
+
+/// What was cleared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClearedLocks {
+    /// As they stood before.
+    pub locks: Vec<ShownLock>,
+    /// Whether a restart will know of it.
+    pub lasting: bool,
+}
+
+/// The keeper cannot say: what it keeps its locks in does not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unavailable;
+
+/// Somebody who keeps locks.
+#[async_trait]
+pub trait LockKeeper: Send + Sync + fmt::Debug {
+    /// What it is called: the name of a login guard. No two keepers share one.
+    fn name(&self) -> &str;
+
+    /// At most `limit` locks in the order of their positions, of those after a position.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<ShownLock>, Unavailable>;
+
+    /// At most `limit` locks of somebody.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    async fn find(&self, whose: &Wanted, limit: usize) -> Result<Vec<ShownLock>, Unavailable>;
+
+    /// Ends somebody's locks, and forgets the failures that led to them.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    async fn clear(&self, whose: &Wanted) -> Result<ClearedLocks, Unavailable>;
+}
+
+#[async_trait]
+impl LockKeeper for LoginGuard {
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<ShownLock>, Unavailable> {
+        let found = self.locks(after, limit).await.map_err(|Outage| Unavailable)?;
+        Ok(found.into_iter().map(ShownLock::from).collect())
+    }
+
+    async fn find(&self, whose: &Wanted, limit: usize) -> Result<Vec<ShownLock>, Unavailable> {
+        let Some(whose) = whose.at_guard() else { return Ok(Vec::new()) };
+        let found = self.locks_of(whose, limit).await.map_err(|Outage| Unavailable)?;
+        Ok(found.into_iter().map(ShownLock::from).collect())
+    }
+
+    async fn clear(&self, whose: &Wanted) -> Result<ClearedLocks, Unavailable> {
+        let Some(whose) = whose.at_guard() else { return Ok(ClearedLocks { locks: Vec::new(), lasting: true }) };
+        let cleared = Self::clear(self, whose).await.map_err(|Outage| Unavailable)?;
+        let locks = cleared.locks.into_iter().map(ShownLock::from).collect();
+        Ok(ClearedLocks { locks, lasting: cleared.kept.is_ok() })
+    }
+}
+
+impl From<crate::store::login_guard::Lock> for ShownLock {
+    fn from(lock: crate::store::login_guard::Lock) -> Self {
+        Self {
+            mark: lock.account.map(|account| account.to_string()),
+            source: lock.source,
+            reason: match lock.by {
+                ClosedBy::Lock => "failures",
+                ClosedBy::Window => "window",
+            },
+            failures: lock.failures,
+            since: lock.since,
+            until: lock.until,
+            position: lock.position,
+        }
+    }
+}
+
+impl Wanted {
+    /// `None` if it is nobody at a login guard.
+    fn at_guard(&self) -> Option<Whose<'_>> {
+        match self {
+            Self::Account(name) => Some(Whose::Account(name)),
+            Self::Mark(mark) => AccountMark::parse(mark).map(Whose::Mark),
+            Self::Source(source) => Some(Whose::Source(*source)),
+        }
+    }
+}
+
+impl ShownLock {
+    fn shown(&self, guard: &str) -> Value {
+        let time = |at: Timestamp| jiff::Timestamp::from_second(at.as_secs()).unwrap_or(jiff::Timestamp::MAX).to_string();
+        json!({
+            "guard": guard,
+            "mark": self.mark,
+            "source": self.source.map(|source| source.address().to_string()),
+            "reason": self.reason,
+            "failures": self.failures,
+            "since": time(self.since),
+            // Rounded up: a lock does not go on after its end.
+            "until": time(self.until.after(Duration::from_millis(999))),
+        })
+    }
+}
+
+/// Everybody who keeps locks.
+#[derive(Debug)]
+pub struct Locks {
+    keepers: Box<[Arc<dyn LockKeeper>]>,
+}
+
+/// What a query asks for.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Question {
+    guard: Option<String>,
+    whose: Option<Wanted>,
+    after: Option<(String, String)>,
+    limit: usize,
+}
+
+impl Locks {
+    /// Of these keepers, in whose order they are listed.
+    #[must_use]
+    pub fn new(keepers: Box<[Arc<dyn LockKeeper>]>) -> Self {
+        Self { keepers }
+    }
+
+    /// Reads a query strictly: nothing twice, and nothing that is not known.
+    pub(super) fn read(&self, query: Option<&str>) -> Result<Question, Problem> {
+        let query = query.unwrap_or_default();
+        if query.len() > QUERY_MAX {
+            return Err(Problem::malformed("the query is longer than any that is read"));
+        }
+        let form = Form::parse(query).map_err(|_| Problem::malformed("the query cannot be read in one way"))?;
+        if !form.names().all(|name| KNOWN.contains(&name)) {
+            return Err(Problem::malformed(&format!("the query may have: {}", KNOWN.join(", "))));
+        }
+        let text = |name: &str| form.value(name).map(|value| value.expose().to_owned());
+        if form.names().any(|name| text(name).is_none()) {
+            return Err(Problem::malformed("a parameter of the query is empty"));
+        }
+        let guard = text("guard");
+        if guard.as_ref().is_some_and(|guard| self.keepers.iter().all(|keeper| keeper.name() != guard)) {
+            let known: Vec<&str> = self.keepers.iter().map(|keeper| keeper.name()).collect();
+            return Err(Problem::malformed(&format!("there is no such guard; there are: {}", known.join(", "))));
+        }
+        Ok(Question {
+            guard,
+            whose: whose(text("account"), text("mark"), text("source"))?,
+            after: after(text("after"))?,
+            limit: limit(text("limit"))?,
+        })
+    }
+
+    /// A page of locks, or those of somebody.
+    pub(super) async fn show(&self, question: Question) -> Result<Response, Problem> {
+        let Question { guard, whose, after, limit } = question;
+        if let Some(whose) = whose {
+            return self.show_whose(guard.as_deref(), &whose, limit).await;
+        }
+        let mut shown: Vec<(&str, ShownLock)> = Vec::new();
+        // One more than asked for tells whether there is another page.
+        let wanted = limit + 1;
+        let begin = after.as_ref().map(|(guard, _)| guard);
+        for keeper in self.asked(guard.as_deref()).skip_while(|keeper| begin.is_some_and(|begin| keeper.name() != begin)) {
+            let after = after.as_ref().filter(|(guard, _)| guard == keeper.name()).map(|(_, position)| &**position);
+            let found =
+                keeper.list(after, wanted.saturating_sub(shown.len())).await.map_err(|Unavailable| Problem::UNAVAILABLE)?;
+            shown.extend(found.into_iter().map(|lock| (keeper.name(), lock)));
+        }
+        let has_more = shown.len() > limit;
+        shown.truncate(limit);
+        let next = shown.last().filter(|_| has_more).map(|(guard, lock)| format!("{guard}~{}", lock.position));
+        let locks: Vec<Value> = shown.iter().map(|(guard, lock)| lock.shown(guard)).collect();
+        Ok(answer(StatusCode::OK, "application/json", &json!({ "locks": locks, "next": next })))
+    }
+
+    async fn show_whose(&self, guard: Option<&str>, whose: &Wanted, limit: usize) -> Result<Response, Problem> {
+        let mut shown = Vec::new();
+        for keeper in self.asked(guard) {
+            let found =
+                keeper.find(whose, limit.saturating_sub(shown.len())).await.map_err(|Unavailable| Problem::UNAVAILABLE)?;
+            shown.extend(found.iter().map(|lock| lock.shown(keeper.name())));
+        }
+        if shown.is_empty() {
+            return Err(Problem::NO_LOCK);
+        }
+        Ok(answer(StatusCode::OK, "application/json", &json!({ "locks": shown, "next": null })))
+    }
+
+    /// Clears somebody's locks, and says which once that holds and lasts.
+    pub(super) async fn clear(&self, question: Question, from: IpAddr) -> Result<Response, Problem> {
+        let Question { guard, whose: Some(whose), after: None, .. } = question else {
+            return Err(Problem::malformed("exactly one of account, mark and source says whose locks are cleared"));
+        };
+        let (mut count, mut shown, mut failed) = (0, Vec::new(), Vec::new());
+        for keeper in self.asked(guard.as_deref()) {
+            let name = keeper.name();
+            let Ok(ClearedLocks { locks, lasting }) = keeper.clear(&whose).await else {
+                tracing::error!(target: "portcullis::audit", actor = "admin", %from, guard = name, "locks could not be cleared");
+                failed.push(name);
+                continue;
+            };
+            if let Some(first) = locks.first() {
+                let (mark, source) = (first.mark.as_deref(), first.source.map(SourceKey::address));
+                tracing::info!(target: "portcullis::audit", actor = "admin", %from, guard = name, mark, ?source, locks = locks.len(), lasting, "locks cleared");
+            }
+            if !lasting {
+                failed.push(name);
+            }
+            count += locks.len();
+            shown.extend(locks.iter().take(LONGEST_PAGE - shown.len()).map(|lock| lock.shown(name)));
+        }
+        match (failed.is_empty(), count) {
+            (false, _) => Err(Problem::not_kept(&failed)),
+            (true, 0) => Err(Problem::NO_LOCK),
+            (true, _) => Ok(answer(StatusCode::OK, "application/json", &json!({ "cleared": count, "locks": shown }))),
+        }
+    }
+
+    fn asked(&self, guard: Option<&str>) -> impl Iterator<Item = &Arc<dyn LockKeeper>> {
+        self.keepers.iter().filter(move |keeper| guard.is_none_or(|guard| keeper.name() == guard))
+    }
+}
+
+fn whose(account: Option<String>, mark: Option<String>, source: Option<String>) -> Result<Option<Wanted>, Problem> {
+    match (account, mark, source) {
+        (None, None, None) => Ok(None),
+        (Some(account), None, None) => Ok(Some(Wanted::Account(account))),
+        (None, Some(mark), None) => Ok(Some(Wanted::Mark(mark))),
+        (None, None, Some(source)) => {
+            let address: IpAddr = source.parse().map_err(|_| Problem::malformed("the source is an IP address"))?;
+            Ok(Some(Wanted::Source(Source::new(address).key())))
+        }
+        (_, _, _) => Err(Problem::malformed("at most one of account, mark and source")),
+    }
+}
+
+fn after(text: Option<String>) -> Result<Option<(String, String)>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let halves = text.split_once('~').map(|(guard, position)| (guard.to_owned(), position.to_owned()));
+    halves.map(Some).ok_or_else(|| Problem::malformed("`after` is the `next` of the page before"))
+}
+
+fn limit(text: Option<String>) -> Result<usize, Problem> {
+    let Some(text) = text else { return Ok(PAGE) };
+    let limit = text.parse().ok().filter(|limit| (1..=LONGEST_PAGE).contains(limit));
+    limit.ok_or_else(|| Problem::malformed(&format!("`limit` is a number from 1 to {LONGEST_PAGE}")))
+}

@@ -1,0 +1,188 @@
+//! What a guard has closed, as something to be listed, looked at and cleared.
+//!
+//! Imports as the parent. An account is shown by the beginning of its keyed hash: its name is not known here. Deliberately
+//! absent: who may ask (`admin`).
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::{Now, SourceKey, Timestamp};
+use crate::rules::account_key::fold;
+use crate::rules::login_budget::{Closed, ClosedBy};
+use crate::store::login_guard::LoginGuard;
+use crate::store::login_guard::memory::CounterName;
+use crate::store::login_guard::table::AccountHash;
+use crate::store::revocations::NotKept;
+use crate::store::valkey::Outage;
+
+/// The first bytes of an account's keyed hash: what it is called in lists and log lines. Written as eight hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AccountMark(u32);
+
+impl fmt::Display for AccountMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl AccountMark {
+    pub(super) fn of(account: &AccountHash) -> Self {
+        let [a, b, c, d, ..] = *account;
+        Self(u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// Reads eight hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u32::from_str_radix(text, 16).ok().filter(|_| digits).map(Self)
+    }
+}
+
+/// Whose locks are meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'a> {
+    /// An account's, as a login would write it.
+    Account(&'a str),
+    /// An account's, as lists show it. Two accounts may share one.
+    Mark(AccountMark),
+    /// Those of a source, whatever account they are about.
+    Source(SourceKey),
+}
+
+/// A counter that admits nobody for now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lock {
+    /// The account, if it counts one.
+    pub account: Option<AccountMark>,
+    /// The source, if it counts one.
+    pub source: Option<SourceKey>,
+    /// What closed it.
+    pub by: ClosedBy,
+    /// How many failures that took.
+    pub failures: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// Its place in the list, which is in the order of these.
+    pub position: String,
+}
+
+/// What was cleared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cleared {
+    /// As it stood before.
+    pub locks: Vec<Lock>,
+    /// Whether a restart will know of it.
+    pub kept: Result<(), NotKept>,
+}
+
+impl Lock {
+    fn new((name, closed): &(CounterName, Closed), now: Now) -> Self {
+        Self {
+            account: name.account.as_ref().map(AccountMark::of),
+            source: name.source,
+            by: closed.by,
+            failures: closed.failures,
+            since: now.wall.before(closed.ago),
+            until: now.wall.after(whole_millis(closed.left)),
+            position: position(name),
+        }
+    }
+}
+
+/// Rounded up, so that an end is never told too early.
+fn whole_millis(left: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+}
+
+pub(super) fn position(name: &CounterName) -> String {
+    let account = name.account.map(|account| {
+        let (beginning, _) = account.split_at(16);
+        beginning.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte))
+    });
+    let account = account.map(|account| format!("{account:032x}"));
+    let source = name.source.map(|source| source.address().to_string());
+    format!("{}~{}~{}", account.unwrap_or_default(), source.unwrap_or_default(), u8::from(name.acquainted))
+}
+
+impl LoginGuard {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.terms.name
+    }
+
+    /// At most `limit` locks, in the order of their positions, of those after a position.
+    ///
+    /// # Errors
+    /// [`Outage`]: the counters are shared, and the store is away.
+    pub async fn locks(&self, after: Option<&str>, limit: usize) -> Result<Vec<Lock>, Outage> {
+        self.list(|_| true, after, limit).await
+    }
+
+    /// At most `limit` locks of somebody.
+    ///
+    /// # Errors
+    /// As [`LoginGuard::locks`].
+    pub async fn locks_of(&self, whose: Whose<'_>, limit: usize) -> Result<Vec<Lock>, Outage> {
+        match self.means(whose) {
+            Some(means) => self.list(means, None, limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Ends somebody's locks, and forgets the failures that led to them. Holds at once; a restart knows of it when this returns.
+    /// Where counters are shared, other gateways may refuse those callers for another second to whom they have just told of it.
+    ///
+    /// # Errors
+    /// As [`LoginGuard::locks`]. Some may be cleared then.
+    pub async fn clear(&self, whose: Whose<'_>) -> Result<Cleared, Outage> {
+        let Some(means) = self.means(whose) else { return Ok(Cleared { locks: Vec::new(), kept: Ok(()) }) };
+        let shared = match &self.team {
+            Some(team) => Some(team.clear(&means).await?),
+            None => None,
+        };
+        let now = self.clock.now();
+        let here = self.counters.clear(&self.terms, means, now);
+        let cleared = shared.unwrap_or(here);
+        if cleared.is_empty() {
+            return Ok(Cleared { locks: Vec::new(), kept: Ok(()) });
+        }
+        self.settled.notify_waiters();
+        let kept = self.counters.written().await.inspect_err(|NotKept| self.witness.not_kept());
+        Ok(Cleared { locks: cleared.iter().map(|found| Lock::new(found, now)).collect(), kept })
+    }
+
+    async fn list(&self, means: impl Fn(&CounterName) -> bool, after: Option<&str>, limit: usize) -> Result<Vec<Lock>, Outage> {
+        let comes = |name: &CounterName| means(name) && after.is_none_or(|after| *position(name) > *after);
+        let now = self.clock.now();
+        let found = match &self.team {
+            Some(team) => team.closed(comes, limit).await?,
+            None => self.counters.closed(&self.terms, comes, now),
+        };
+        let mut locks: Vec<Lock> = found.iter().map(|found| Lock::new(found, now)).collect();
+        locks.sort_unstable_by(|one, other| one.position.cmp(&other.position));
+        locks.truncate(limit);
+        Ok(locks)
+    }
+
+    /// Which counters are somebody's; `None` if it cannot be anybody.
+    fn means(&self, whose: Whose<'_>) -> Option<impl Fn(&CounterName) -> bool + use<>> {
+        let account = match whose {
+            Whose::Account(name) => Some(self.hash(&fold(name)?)),
+            Whose::Mark(_) | Whose::Source(_) => None,
+        };
+        let (mark, source) = match whose {
+            Whose::Account(_) => (None, None),
+            Whose::Mark(mark) => (Some(mark), None),
+            Whose::Source(source) => (None, Some(source)),
+        };
+        Some(move |name: &CounterName| {
+            account.is_none_or(|account| name.account == Some(account))
+                && mark.is_none_or(|mark| name.account.as_ref().map(AccountMark::of) == Some(mark))
+                && source.is_none_or(|source| name.source == Some(source))
+        })
+    }
+}
