@@ -11,8 +11,9 @@ use crate::app::state::{self, State};
 use crate::model::{Clock, Entropy};
 use crate::plan::Plan;
 use crate::store::cuts::Cuts;
+use crate::store::feed::{self, Feed};
 use crate::store::journal::Journal;
-use crate::store::revocations::{Ledger, Revocations};
+use crate::store::revocations::{Ledger, Others, Revocations};
 use crate::store::valkey::Valkey;
 use crate::telemetry::Metrics;
 
@@ -31,6 +32,8 @@ pub(super) struct Ground {
     /// What is shared with other gateways, if anything is.
     #[expect(dead_code, reason = "the first to use it comes with the next change")]
     pub(super) valkey: Option<Valkey>,
+    /// How gateways hear each other's cuts.
+    pub(super) feed: Option<Arc<Feed>>,
     /// Keep a second gateway off the embedded service's database and off the state file.
     _claims: [Option<File>; 2],
 }
@@ -45,17 +48,28 @@ impl Ground {
         let State { cuts, journal, claim } = State::open(&plan, clock.now())?;
         let valkey = shared::start(&plan, Arc::clone(&counting) as _).await?;
         let ledger = journal.clone().map(|journal| journal as Arc<dyn Ledger>);
-        let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let beneath = feed::Ground {
+            cuts: Arc::clone(&cuts),
+            ledger: ledger.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            witness: Arc::clone(&counting) as _,
+        };
+        let feed = shared::follow(&plan, valkey.as_ref(), beneath).await?;
+        let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _)
+            .telling(feed.clone().map(|feed| feed as Arc<dyn Others>));
         Ok(Self {
             plan: Arc::new(plan),
             clock,
-            entropy: Arc::new(SystemEntropy),
+            entropy,
             metrics,
             counting,
             cuts,
             journal,
             revocations,
             valkey,
+            feed,
             _claims: [database, claim],
         })
     }

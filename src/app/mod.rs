@@ -36,6 +36,7 @@ use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::notify;
 use crate::plan::{self, Plan, Servers};
 use crate::store::cuts::Cuts;
+use crate::store::feed::FeedFault;
 use crate::store::journal::JournalFault;
 use crate::store::login_guard::{GuardTerms, LoginGuard};
 use crate::store::valkey::LinkFault;
@@ -77,6 +78,9 @@ pub enum StartError {
     /// What is shared with other gateways cannot be set up.
     #[error(transparent)]
     Shared(#[from] LinkFault),
+    /// Other gateways cannot be heard.
+    #[error(transparent)]
+    Feed(#[from] FeedFault),
     /// A file that the configuration names cannot be read.
     #[error("cannot read {path}: {1}", path = .0.display())]
     Unreadable(PathBuf, std::io::Error),
@@ -191,6 +195,8 @@ impl Gateway {
             cuts: Arc::clone(&ground.cuts),
             verifier: Arc::clone(&self.verifier),
             connections: self.workers.counter(),
+            feed: ground.feed.clone(),
+            clock: Arc::clone(&ground.clock),
         };
         self.runtime.spawn(gauges.keep_current());
     }

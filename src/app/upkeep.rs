@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::gateway::OpenConnections;
 use crate::model::Clock;
 use crate::store::cuts::Cuts;
+use crate::store::feed::Feed;
 use crate::store::journal::Journal;
 use crate::telemetry::Metrics;
 use crate::tokens::TokenService;
@@ -64,6 +65,8 @@ pub(super) struct Gauges {
     pub(super) cuts: Arc<Cuts>,
     pub(super) verifier: Arc<Verifier>,
     pub(super) connections: OpenConnections,
+    pub(super) feed: Option<Arc<Feed>>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Gauges {
@@ -77,6 +80,9 @@ impl Gauges {
             set(&inactive, remembered.1);
             set(&self.metrics.cuts, self.cuts.len() as u64);
             set(&self.metrics.connections, self.connections.now() as u64);
+            if let Some(feed) = &self.feed {
+                self.metrics.cuts_heard(self.clock.now().tick.since(feed.contact()));
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
