@@ -18,6 +18,7 @@ mod interop;
 mod issuers;
 mod lifecycle;
 mod limits;
+mod many_nodes_cuts;
 mod mutations;
 mod notifications;
 mod outage;
