@@ -558,6 +558,54 @@ mod tests {
     }
 
     #[test]
+    fn what_others_cut_reaches_what_was_loaded_before_it_was_heard_however_old_it_is() {
+        for reach in every_reach() {
+            let cuts = Cuts::new(HOUR);
+            let before = Watermark::at(cuts.sequence());
+            cuts.hear(ISSUER, Some(reach.clone()), at(100).wall, at(90_000));
+            assert!(!cuts.spare(&facts(), TOKEN, &before), "{reach:?}");
+            assert!(cuts.spare(&facts(), TOKEN, &Watermark::at(cuts.sequence())), "{reach:?}");
+            assert!(cuts.denies(&facts(), TOKEN), "{reach:?}");
+            cuts.forget_old(at(90_000 + 3_599).tick);
+            assert!(!cuts.spare(&facts(), TOKEN, &before), "{reach:?} is remembered from when it was heard");
+        }
+    }
+
+    #[test]
+    fn others_are_heard_until_it_was_said_and_always_where_there_are_none() {
+        let cuts = Cuts::new(HOUR);
+        assert!(!cuts.is_deaf(Tick::from_millis(u64::MAX - 1)));
+        cuts.listen();
+        assert!(cuts.is_deaf(Tick::from_millis(0)), "nothing has been heard yet");
+        cuts.heard(Tick::from_millis(10));
+        cuts.heard(Tick::from_millis(5));
+        assert!(!cuts.is_deaf(Tick::from_millis(9)) && cuts.is_deaf(Tick::from_millis(10)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_found_again_by_who_made_it() {
+        let cuts = Cuts::new(HOUR);
+        cuts.restore(ISSUER, Some(Reach::Session("s1".into())), at(10).wall, at(100));
+        cuts.hear(ISSUER, Some(Reach::Subject("ann".into())), at(20).wall, at(100));
+        cuts.hear(ISSUER, None, at(30).wall, at(100));
+        let first = cuts.publish(ISSUER, Reach::Client("shop".into()), at(100));
+        let second = cuts.publish(ISSUER, Reach::Token(TOKEN), at(100));
+        let found = |from: Origin, since: Sequence| {
+            let mut found = cuts.remembered(|issuer, origin, made| issuer == ISSUER && origin == from && made >= since);
+            found.sort_by_key(|cut| (cut.at, cut.reach.is_some()));
+            found.into_iter().map(|cut| (cut.reach, cut.at.as_secs())).collect::<Vec<_>>()
+        };
+        let start = Sequence::default();
+        assert_eq!(found(Origin::Before, start), [(Some(Reach::Session("s1".into())), 10)]);
+        assert_eq!(found(Origin::Others, start), [(Some(Reach::Subject("ann".into())), 20), (None, 30)]);
+        assert_eq!(found(Origin::Here, first).len(), 2);
+        assert_eq!(found(Origin::Here, second), [(Some(Reach::Token(TOKEN)), 100)]);
+        // Whoever cuts the same here later is who made it.
+        cuts.publish(ISSUER, Reach::Session("s1".into()), at(100));
+        assert_eq!(found(Origin::Before, start), []);
+    }
+
+    #[test]
     fn a_fingerprint_prints_a_short_prefix_only() {
         assert_eq!(format!("{:?}", Fingerprint::of("abc")), "Fingerprint(ba7816bf…)");
     }

@@ -204,7 +204,7 @@ async fn what_an_operator_ends_is_cut_with_its_refresh_tokens_and_the_codes_that
             "subject" => Reach::Subject(before.0.subject.clone().unwrap()),
             _ => Reach::Client(before.0.client.clone().unwrap()),
         };
-        world.service.end(reach).await.unwrap();
+        world.service.end(reach).await.unwrap().unwrap();
         assert!(is_cut(&world.cuts, &pair.access, &before), "{kind}");
         assert!(!world.is_good(pair.access.expose()).await, "{kind}");
         assert_eq!(refresh(&world, &pair.refresh).await.unwrap_err(), Refusal::RefreshInvalid, "{kind}");

@@ -20,7 +20,7 @@ use crate::support::{
 const BOUND: Duration = Duration::from_millis(50);
 const IDP: &str = "https://idp.example";
 
-/// A store; killed when dropped.
+/// A server of Redis; killed when dropped.
 struct Store {
     server: Child,
     address: SocketAddr,
@@ -29,19 +29,42 @@ struct Store {
 
 impl Store {
     fn start() -> Self {
-        let (address, dir) = (unused_address(), Scratch::new());
-        Self { server: Self::run(address, &dir), address, dir }
+        Self::start_as(&[])
     }
 
-    fn run(address: SocketAddr, dir: &Scratch) -> Child {
+    /// The same with further options.
+    fn start_as(options: &[&str]) -> Self {
+        let (address, dir) = (unused_address(), Scratch::new());
+        Self { server: Self::run(address, &dir, options), address, dir }
+    }
+
+    /// One that watches a master, and puts a replica in its place when it is gone.
+    fn sentinel_of(master: &Self) -> Self {
+        let (address, dir) = (unused_address(), Scratch::new());
+        let conf = dir.write(
+            "sentinel.conf",
+            &format!(
+                "sentinel monitor gate 127.0.0.1 {} 1\nsentinel down-after-milliseconds gate 1000\n\
+                 sentinel failover-timeout gate 10000\n",
+                master.address.port()
+            ),
+        );
         let port = address.port().to_string();
-        let server = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
-            .args(["--enable-debug-command", "no", "--dir"])
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
+        let mut command = Command::new("redis-server");
+        command.arg(conf).args(["--sentinel", "--bind", "127.0.0.1", "--port", &port, "--dir"]).arg(dir.path());
+        Self { server: Self::spawn(command, address), address, dir }
+    }
+
+    fn run(address: SocketAddr, dir: &Scratch, options: &[&str]) -> Child {
+        let port = address.port().to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
+        command.args(options).arg("--dir").arg(dir.path());
+        Self::spawn(command, address)
+    }
+
+    fn spawn(mut command: Command, address: SocketAddr) -> Child {
+        let server = command.stdout(Stdio::null()).spawn().expect("redis-server is installed");
         until("the store listens", || TcpStream::connect(address).is_ok());
         server
     }
@@ -61,15 +84,15 @@ impl Store {
         if !keeps {
             self.dir = Scratch::new();
         }
-        self.server = Self::run(self.address, &self.dir);
+        self.server = Self::run(self.address, &self.dir, &[]);
     }
 
-    /// Runs a command.
-    fn command(&self, words: &[&str]) {
+    /// Runs a command; what is answered, as text.
+    fn command(&self, words: &[&str]) -> String {
         let client = redis::Client::open(format!("redis://{}", self.address)).unwrap();
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        command.query::<redis::Value>(&mut client.get_connection().unwrap()).unwrap();
+        format!("{:?}", command.query::<redis::Value>(&mut client.get_connection().unwrap()).unwrap())
     }
 }
 
@@ -92,7 +115,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (store, service, key, keys) = (Store::start(), TokenService::start(), SigningKey::new("k1"), Scratch::new());
+        let store = Store::start();
+        let at = format!("servers = [\"{}\"]\n", store.address);
+        Self::over(store, &at)
+    }
+
+    /// Over a store that is found like this.
+    fn over(store: Store, at: &str) -> Self {
+        let (service, key, keys) = (TokenService::start(), SigningKey::new("k1"), Scratch::new());
         let forget = service.revoker();
         let app = Upstream::scripted(move |request| {
             if let Some(token) = request.target.strip_prefix("/logout?gone=") {
@@ -118,9 +148,9 @@ impl World {
             + &route("/jwt-logout", "staff", "ends = \"subject\"")
             + "[receiver.out]\nkind = \"backchannel-logout\"\npath = \"/events/out\"\nissuer = \"staff\"\naudience = [\"portal\"]\n"
             + &format!(
-                "[store]\nkind = \"valkey\"\n[store.valkey]\nservers = [\"{}\"]\nsecret = {{ env = \"{}\" }}\n\
+                "[store]\nkind = \"valkey\"\n[store.valkey]\n{at}secret = {{ env = \"{}\" }}\n\
                  trust_without = \"1s\"\ndeadline = \"500ms\"\n",
-                store.address, SECRET.0
+                SECRET.0
             );
         Self { store, service, key, config, app, _keys: keys }
     }
@@ -310,7 +340,6 @@ fn a_store_that_dies_lets_nobody_back_in_with_or_without_its_data() {
         let refused = revoke(&here, &json!({ "subject": "sub-late", "issuer": "staff" }));
         assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("not-told")), "keeps {keeps}: {refused:#?}");
         assert_eq!(log_out(&here, &opaque), 200);
-        assert!(metric(&here, "portcullis_shared_store_failures_total{operation=\"cut\"}") >= 0.0);
         assert_eq!(here.get_as(&late, "/jwt/x").status, 401);
         // What can be asked about is asked about, once nothing was heard for a second.
         until("the other gateway asks", || there.get_as(&opaque, "/api/x").status == 401);
@@ -399,4 +428,49 @@ fn an_event_that_cannot_be_opened_cuts_everything() {
     assert!(world.is_asked_about(&there, &opaque));
     assert_eq!(there.get_as(&jwt, "/jwt/x").status, 401, "nobody knows whether it was this one");
     assert!(!world.is_asked_about(&there, &opaque), "once is enough");
+}
+
+#[test]
+fn a_replica_that_takes_over_is_another_server_and_is_told_what_it_may_not_know() {
+    let master = Store::start();
+    let port = master.address.port().to_string();
+    let replica = Store::start_as(&["--replicaof", "127.0.0.1", &port]);
+    until("the replica follows", || replica.command(&["INFO", "replication"]).contains("master_link_status:up"));
+    let sentinel = Store::sentinel_of(&master);
+    until("the sentinel knows it", || {
+        sentinel.command(&["SENTINEL", "REPLICAS", "gate"]).contains(&replica.address.port().to_string())
+    });
+    let at = format!("servers = [\"{}\"]\ntopology = \"sentinel\"\nmaster = \"gate\"\n", sentinel.address);
+    let mut world = World::over(master, &at);
+    let (here, there) = (world.gateway(), world.gateway());
+    let (early, late) = (world.jwt("early"), world.jwt("late"));
+    assert_eq!(here.get_as(&early, "/jwt-logout").status, 200);
+    until("it is heard", || there.get_as(&early, "/jwt/x").status == 401);
+    assert_eq!(there.get_as(&late, "/jwt/x").status, 200);
+    world.store.kill();
+    assert_eq!(here.get_as(&late, "/jwt-logout").status, 200, "it holds here, and is told as soon as somebody listens");
+    until("the replica has taken over", || metric(&there, "portcullis_cuts_missed_total{why=\"server\"}") > 0.0);
+    assert_eq!(there.get_as(&early, "/jwt/x").status, 401);
+    until("what the new master did not know was told again", || {
+        let third = world.gateway();
+        [&early, &late].iter().all(|token| third.get_as(token, "/jwt/x").status == 401)
+    });
+}
+
+#[test]
+fn a_cluster_carries_cuts_too() {
+    let store = Store::start_as(&["--cluster-enabled", "yes"]);
+    store.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    until("the cluster is one", || store.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
+    let at = format!("servers = [\"{}\"]\ntopology = \"cluster\"\n", store.address);
+    let world = World::over(store, &at);
+    let (here, there) = (world.gateway(), world.gateway());
+    let (jwt, opaque) = (world.jwt("jwt"), world.opaque("opaque"));
+    assert_eq!(there.get_as(&jwt, "/jwt/x").status, 200);
+    assert_eq!(there.get_as(&opaque, "/api/x").status, 200);
+    assert!(!world.is_asked_about(&there, &opaque), "the store is heard");
+    assert_eq!(here.get_as(&jwt, "/jwt-logout").status, 200);
+    assert_eq!(log_out(&here, &opaque), 200);
+    until("both are heard", || there.get_as(&jwt, "/jwt/x").status == 401 && there.get_as(&opaque, "/api/x").status == 401);
+    assert_eq!(world.gateway().get_as(&jwt, "/jwt/x").status, 401);
 }

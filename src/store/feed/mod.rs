@@ -212,6 +212,3 @@ impl Others for Feed {
         answer.await.unwrap_or(Err(NotTold))
     }
 }
-
-#[cfg(test)]
-mod tests;
