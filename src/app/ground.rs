@@ -12,9 +12,10 @@ use crate::app::state::{self, State};
 use crate::model::{Clock, Entropy};
 use crate::plan::{self, LoginGuardId, Plan, Target};
 use crate::store::cuts::Cuts;
+use crate::store::feed::{self, Feed};
 use crate::store::journal::Journal;
 use crate::store::login_guard::{GuardKey, GuardLedger, GuardMemory, GuardTerms, LoginGuard, SharedTerms, watch_eviction};
-use crate::store::revocations::{Ledger, Revocations};
+use crate::store::revocations::{Ledger, Others, Revocations};
 use crate::store::valkey::Valkey;
 use crate::telemetry::Metrics;
 
@@ -37,6 +38,8 @@ pub(super) struct Ground {
     pub(super) valkey: Option<Valkey>,
     /// The login guards, in the order of the plan's.
     pub(super) login_guards: Box<[Arc<LoginGuard>]>,
+    /// How gateways hear each other's cuts.
+    pub(super) feed: Option<Arc<Feed>>,
     /// Keep a second gateway off the embedded service's database and off the state file.
     _claims: [Option<File>; 2],
 }
@@ -52,7 +55,16 @@ impl Ground {
         let State { cuts, journal, guards, claim } = State::open(&plan, &*entropy, clock.now())?;
         let valkey = shared::start(&plan, Arc::clone(&counting) as _).await?;
         let ledger = journal.clone().map(|journal| journal as Arc<dyn Ledger>);
-        let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _);
+        let beneath = feed::Ground {
+            cuts: Arc::clone(&cuts),
+            ledger: ledger.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            witness: Arc::clone(&counting) as _,
+        };
+        let feed = shared::follow(&plan, valkey.as_ref(), beneath).await?;
+        let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _)
+            .telling(feed.clone().map(|feed| feed as Arc<dyn Others>));
         let login_guards = login_guards(
             &plan,
             guards,
@@ -75,6 +87,7 @@ impl Ground {
             revocations,
             valkey,
             login_guards,
+            feed,
             _claims: [database, claim],
         })
     }

@@ -37,6 +37,7 @@ use crate::notify;
 use crate::plan::{Plan, Servers};
 use crate::store::counters::SharedCounters;
 use crate::store::cuts::Cuts;
+use crate::store::feed::FeedFault;
 use crate::store::journal::JournalFault;
 use crate::store::valkey::LinkFault;
 use crate::telemetry::start_logs;
@@ -77,6 +78,9 @@ pub enum StartError {
     /// What is shared with other gateways cannot be set up.
     #[error(transparent)]
     Shared(#[from] LinkFault),
+    /// Other gateways cannot be heard.
+    #[error(transparent)]
+    Feed(#[from] FeedFault),
     /// A file that the configuration names cannot be read.
     #[error("cannot read {path}: {1}", path = .0.display())]
     Unreadable(PathBuf, std::io::Error),
@@ -192,6 +196,8 @@ impl Gateway {
             verifier: Arc::clone(&self.verifier),
             connections: self.workers.counter(),
             tokens: self.tokens.clone(),
+            feed: ground.feed.clone(),
+            clock: Arc::clone(&ground.clock),
         };
         self.runtime.spawn(gauges.keep_current());
     }

@@ -9,6 +9,7 @@ use crate::flow::{LimitOutcome, LimitTally};
 use crate::notify;
 use crate::plan::MessageKind;
 use crate::store::cuts::Reach;
+use crate::store::feed::Listener;
 use crate::store::login_guard::{GuardWitness, Happening};
 use crate::store::revocations::{Cause, Witness};
 use crate::store::valkey::Watcher;
@@ -35,6 +36,20 @@ impl Observer for Counting {
 impl Witness for Counting {
     fn published(&self, cause: Cause, reach: &Reach) {
         self.0.cut(cause.word(), reach.word());
+    }
+
+    fn not_kept(&self) {
+        self.0.store_failed("cut");
+    }
+}
+
+impl Listener for Counting {
+    fn heard(&self, reach: Option<&Reach>) {
+        self.0.cut(Cause::Shared.word(), reach.map_or("all", Reach::word));
+    }
+
+    fn missed(&self, why: &'static str) {
+        self.0.cuts_missed(why);
     }
 
     fn not_kept(&self) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::app::StartError;
 use crate::model::Secret;
-use crate::plan::{self, Plan};
+use crate::plan::{self, IssuerKind, Plan};
+use crate::store::feed::{self, Feed};
 use crate::store::valkey::{Login, Terms, Tls, Topology, Valkey, Watcher};
 
 /// How long a start waits for a connection. After that the gateway starts all the same, and decides as in any outage.
@@ -19,6 +20,22 @@ pub(super) async fn start(plan: &Plan, watcher: Arc<dyn Watcher>) -> Result<Opti
         tracing::warn!("starting without the shared store, which does not answer");
     }
     Ok(Some(valkey))
+}
+
+/// Begins to hear the cuts of other gateways and to tell them ours, and waits a little until all that they have told is known.
+pub(super) async fn follow(
+    plan: &Plan,
+    valkey: Option<&Valkey>,
+    ground: feed::Ground,
+) -> Result<Option<Arc<Feed>>, StartError> {
+    let (Some(settings), Some(valkey)) = (&plan.store.valkey, valkey) else { return Ok(None) };
+    let issuer = |issuer: &plan::Issuer| (Arc::clone(&issuer.name), (issuer.id, matches!(issuer.kind, IssuerKind::Jwt(_))));
+    let between = feed::Terms { issuers: plan.issuers.iter().map(issuer).collect(), trust: settings.trust_without };
+    let feed = Feed::start(valkey, &terms(settings)?, between, ground)?;
+    if !feed.up_to_date(PATIENCE).await {
+        tracing::warn!("starting without the cuts of other gateways; until they are heard, every opaque token is asked about");
+    }
+    Ok(Some(Arc::new(feed)))
 }
 
 /// What a start would make of the plan's servers, without connecting.

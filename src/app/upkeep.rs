@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::gateway::OpenConnections;
 use crate::model::Clock;
 use crate::store::cuts::Cuts;
+use crate::store::feed::Feed;
 use crate::store::journal::Journal;
 use crate::telemetry::Metrics;
 use crate::tokens::TokenService;
@@ -65,6 +66,8 @@ pub(super) struct Gauges {
     pub(super) verifier: Arc<Verifier>,
     pub(super) connections: OpenConnections,
     pub(super) tokens: Option<Arc<TokenService>>,
+    pub(super) feed: Option<Arc<Feed>>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Gauges {
@@ -80,6 +83,9 @@ impl Gauges {
             set(&self.metrics.connections, self.connections.now() as u64);
             for (outcome, so_far) in self.tokens.iter().flat_map(|tokens| tokens.attempts()) {
                 self.metrics.passwords_attempted(outcome.name(), so_far);
+            }
+            if let Some(feed) = &self.feed {
+                self.metrics.cuts_heard(self.clock.now().tick.since(feed.contact()));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

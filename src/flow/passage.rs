@@ -180,7 +180,7 @@ impl Flow {
 
     async fn publish(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) {
         if let Err(fault) = self.revocations.publish(issuer, reach, cause, now).await {
-            tracing::error!(issuer = issuer.0, %fault, "a revocation holds until a restart only");
+            tracing::error!(issuer = issuer.0, %fault, "a revocation holds here, and not more for now");
         }
     }
 }

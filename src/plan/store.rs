@@ -39,6 +39,8 @@ pub struct Valkey {
     pub nodes: u32,
     /// How long a request waits for it at most.
     pub deadline: Duration,
+    /// For how long what is remembered of tokens is trusted while other gateways cannot be heard; at least a second.
+    pub trust_without: Duration,
 }
 
 /// How the servers stand to each other.

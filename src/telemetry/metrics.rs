@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 
@@ -52,6 +52,8 @@ struct StoreMetrics {
     failures: IntCounterVec,
     shared_up: IntGauge,
     shared_failures: IntCounterVec,
+    cuts_heard: Gauge,
+    cuts_missed: IntCounterVec,
 }
 
 impl StoreMetrics {
@@ -64,6 +66,13 @@ impl StoreMetrics {
                 "shared_store_failures_total",
                 "Calls of the shared store that failed or were late.",
                 &["operation"],
+            )?,
+            cuts_heard: since_cuts_were_heard(registry)?,
+            cuts_missed: counter(
+                registry,
+                "cuts_missed_total",
+                "How often cuts of other gateways may have been missed, and everything was cut.",
+                &["why"],
             )?,
         })
     }
@@ -202,6 +211,16 @@ impl Metrics {
         self.stores.shared_up.set(up.into());
     }
 
+    /// Tells for how long the other gateways' cuts have not been heard.
+    pub fn cuts_heard(&self, ago: Duration) {
+        self.stores.cuts_heard.set(ago.as_secs_f64());
+    }
+
+    /// Counts that cuts of other gateways may have been missed; `why` is of a closed list of words.
+    pub fn cuts_missed(&self, why: &'static str) {
+        self.stores.cuts_missed.with_label_values(&[why]).inc();
+    }
+
     /// Counts a push to a receiver; `outcome` is of a closed list of words.
     pub fn pushed(&self, receiver: &str, outcome: &'static str) {
         self.events.with_label_values(&[receiver, outcome]).inc();
@@ -255,6 +274,13 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prome
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
     let metric = IntGauge::with_opts(opts(name, help))?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn since_cuts_were_heard(registry: &Registry) -> prometheus::Result<Gauge> {
+    let help = "Seconds since the other gateways' cuts were heard; 0 if nothing is shared.";
+    let metric = Gauge::with_opts(opts("cuts_heard_seconds", help))?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

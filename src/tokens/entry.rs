@@ -129,7 +129,7 @@ impl TokenService {
     pub async fn sign_out(&self, api: Api, sid: &str) -> Result<bool, Denial> {
         let ended = self.store.end_own_session(sid, api, self.now().wall).await?;
         if ended {
-            self.cut(Reach::Session(sid.into()));
+            self.cut(Reach::Session(sid.into())).await;
         }
         Ok(ended)
     }

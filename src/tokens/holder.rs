@@ -94,7 +94,7 @@ impl TokenService {
     /// `TokenInvalid` if it has ended meanwhile; `StoreUnavailable`: nothing has ended and the caller must try again.
     pub async fn log_out(&self, holder: &Holder) -> Result<(), Refusal> {
         let sid = self.store.end_session(holder.token, self.now().wall).await?.ok_or(Refusal::TokenInvalid)?;
-        self.cut(Reach::Session(sid));
+        self.cut(Reach::Session(sid)).await;
         Ok(())
     }
 

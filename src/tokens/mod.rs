@@ -252,8 +252,12 @@ impl TokenService {
         self.surroundings.entropy.as_ref()
     }
 
-    /// Tells the gateway that what it remembers is no longer so.
-    fn cut(&self, reach: Reach) {
-        self.surroundings.revocations.announce(self.issuer, reach, Cause::Embedded, self.now());
+    /// Tells this gateway, and others that remember its tokens, that what they remember is no longer so. Those that cannot be
+    /// told now hear of it as soon as they can: what has been committed is true whoever knows of it.
+    async fn cut(&self, reach: Reach) {
+        let told = self.surroundings.revocations.announce(self.issuer, reach, Cause::Embedded, self.now()).await;
+        if let Err(fault) = told {
+            tracing::warn!(%fault, "a change of a session or token");
+        }
     }
 }

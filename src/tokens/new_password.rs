@@ -122,7 +122,7 @@ impl TokenService {
     async fn replace(&self, change: PasswordChange) -> Result<Identity, Refusal> {
         let account = change.session.account;
         let identity = self.store.change_password(change).await?.ok_or(Conflict::PasswordIncorrect)?;
-        self.cut(Reach::Subject(account.to_string().into()));
+        self.cut(Reach::Subject(account.to_string().into())).await;
         Ok(identity)
     }
 

@@ -103,7 +103,7 @@ impl TokenService {
         match self.store.answer_code(answer).await? {
             CodeVerdict::Right => {
                 // What the gateway remembers of the token is weaker than it is now.
-                self.cut(Reach::Token(holder.token));
+                self.cut(Reach::Token(holder.token)).await;
                 Ok(())
             }
             CodeVerdict::Wrong => Err(Conflict::CodeWrong.into()),

@@ -19,6 +19,7 @@ mod issuers;
 mod lifecycle;
 mod limits;
 mod locks;
+mod many_nodes_cuts;
 mod many_nodes_guards;
 mod many_nodes_limits;
 mod mutations;

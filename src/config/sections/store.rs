@@ -9,7 +9,7 @@ use crate::config::node::{Kind, Node};
 use crate::config::notation::{Filled, Flag, Keys, Lasting, Notation, Parsed, Placed, Whole, Word, expected};
 use crate::config::sections::SecretReference;
 use crate::config::table::Table;
-use crate::config::units::{millis, seconds};
+use crate::config::units::{millis, minutes, seconds};
 use crate::config::values::{FILE, SERVER, SecretNotation, ServerName, TEXT};
 use crate::config::{At, Finding, Report};
 
@@ -45,6 +45,7 @@ pub(crate) struct Valkey {
     pub(crate) prefix: At<String>,
     pub(crate) nodes: At<u32>,
     pub(crate) deadline: At<Duration>,
+    pub(crate) trust_without: At<Duration>,
 }
 
 /// How the servers stand to each other.
@@ -113,8 +114,8 @@ impl Valkey {
             secret: t.required(
                 "secret",
                 SecretNotation,
-                "The key under which accounts and callers are hashed before they are named there: the same on every gateway, and \
-                 at least 32 characters.",
+                "The key under which accounts and callers are hashed before they are named there, and cuts are sealed: the same \
+                 on every gateway, and at least 32 characters.",
             ),
             prefix: t.or("prefix", PREFIX, "portcullis".to_owned(), "What every key begins with."),
             nodes: t.or(
@@ -128,6 +129,13 @@ impl Valkey {
                 Lasting(millis(5)..=seconds(2)),
                 millis(50),
                 "How long a request waits for it at most; after that it counts as away.",
+            ),
+            trust_without: t.or(
+                "trust_without",
+                Lasting(seconds(1)..=minutes(5)),
+                seconds(5),
+                "For how long tokens are trusted from memory while the revocations of other gateways cannot be heard; after \
+                 that every request asks about its token.",
             ),
         }
     }

@@ -83,6 +83,7 @@ impl Workshop<'_> {
             prefix: from.prefix.value.as_str().into(),
             nodes: from.nodes.value,
             deadline: from.deadline.value,
+            trust_without: from.trust_without.value,
         })
     }
 

@@ -9,6 +9,7 @@
 mod keeper;
 mod link;
 mod names;
+pub mod stream;
 
 use std::fmt;
 use std::sync::Arc;
