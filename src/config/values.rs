@@ -323,3 +323,55 @@ impl Notation for ClaimNotation {
         json!({ "type": ["string", "integer", "boolean"] })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_network_is_neither_everybody_nor_one_that_no_address_is_in() {
+        for good in ["10.0.0.0/8", "10.0.0.1", "::1", "2001:db8::/32", "128.0.0.0/1"] {
+            assert!(parse_network(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "10",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.0/",
+            "10.0.0.1/8",
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/8 ",
+            "::/129",
+            "::ffff:10.0.0.1",
+            "::ffff:10.0.0.0/104",
+            "example.com",
+            "10.0.0.0/255.0.0.0",
+        ] {
+            assert!(parse_network(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_network_is_read_as_it_is_written_and_its_own_addresses_are_in_it(
+            v4 in any::<u32>(), v6 in any::<u128>(), short in 1_u8..=32, long in 1_u8..=128, text in "[0-9a-f:./]{0,18}",
+        ) {
+            let addresses = [(IpAddr::from(Ipv4Addr::from_bits(v4)), short), (Ipv6Addr::from_bits(v6).into(), long)];
+            for (address, prefix) in addresses {
+                let network = IpNet::new(address, prefix).unwrap().trunc();
+                let mapped = matches!(network, IpNet::V6(v6) if v6.network().to_ipv4_mapped().is_some());
+                prop_assert_eq!(parse_network(&network.to_string()).ok(), (!mapped).then_some(network));
+            }
+            if let Ok(network) = parse_network(&text) {
+                prop_assert!(network.prefix_len() > 0 && network.network().to_canonical() == network.network(), "{text}");
+                prop_assert_eq!(network.trunc(), network);
+            }
+        }
+    }
+}

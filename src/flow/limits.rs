@@ -294,3 +294,6 @@ impl Standing {
 fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
+
+#[cfg(test)]
+mod tests;

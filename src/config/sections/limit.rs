@@ -191,7 +191,24 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_rate_is_read_as_it_is_written_and_nothing_else_is_one(
+            units in 1_u32..=MOST, millis in 1_u64..=40 * 86_400_000, text in "[0-9/msh. +-]{0,10}",
+        ) {
+            let rate = Rate { units, per: Duration::from_millis(millis) };
+            prop_assert_eq!(parse_rate(&(RATE.show)(&rate)), Ok(rate));
+            if let Ok(rate) = parse_rate(&text) {
+                prop_assert!((1..=MOST).contains(&rate.units) && !rate.per.is_zero(), "{text}");
+                prop_assert!(text.starts_with(|first: char| first.is_ascii_digit()), "{text}");
+                prop_assert_eq!(parse_rate(&(RATE.show)(&rate)), Ok(rate));
+            }
+        }
+    }
 
     #[test]
     fn a_rate_is_a_whole_number_in_a_time() {
