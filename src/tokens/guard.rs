@@ -142,8 +142,8 @@ impl Held {
         match self {
             Self::Window(Operation::FailureFrom, _) => Some(Outcome::Spraying),
             Self::Window(..) => Some(Outcome::Limited),
-            Self::Denied(denial) if matches!(denial, Denial::Locked(_)) => Some(Outcome::Locked),
-            Self::Denied(denial) if matches!(denial, Denial::LimitReached(_)) => Some(Outcome::Busy),
+            Self::Denied(Denial::Locked(_)) => Some(Outcome::Locked),
+            Self::Denied(Denial::LimitReached(_)) => Some(Outcome::Busy),
             Self::Denied(_) => None,
         }
     }
@@ -182,6 +182,11 @@ impl TokenService {
             slot.1 = count;
         }
         counted
+    }
+
+    /// A lock that was found in passing. Nobody is told of more than a lock, wherever the clock that set its end was.
+    pub(in crate::tokens) fn locked_until(&self, until: Timestamp, now: Timestamp) -> Denial {
+        Denial::Locked(until.since(now).min(self.guard.rule.duration()))
     }
 
     /// Reserves an attempt and counts it in the windows. If all attempts are in flight, waits up to two seconds for one to settle.
