@@ -102,7 +102,7 @@ pub(super) fn write(db: &Connection, changed: &Changed<'_>, now: Timestamp) -> r
         ":blocked_from": blocked_from.map(At), ":blocked_until": window.blocked_until().map(|until| At(timestamp(until))),
         ":keep_until": At(timestamp(window.blank_from(&charge.rule)).max(now)),
     })?;
-    if charge.account.is_none() && is_drawn(charge.caller) {
+    if is_drawn(charge.caller) {
         forget_oldest(db)?;
     }
     Ok(())
