@@ -261,7 +261,7 @@ mod tests {
 
     use super::*;
     use crate::rules::lockout::LockRule;
-    use crate::rules::window::WindowRule;
+    use crate::rules::window::{Passage, Window, WindowRule};
     use crate::tokens::account::AccountId;
     use crate::tokens::store::sqlite::schema;
     use crate::tokens::store::{Charge, Counts, Operation};
@@ -284,6 +284,19 @@ mod tests {
         let mut name = [0; 16];
         name[..4].copy_from_slice(&id.to_be_bytes());
         SettleStep { id: AttemptId(name), terms, ending, if_failed: Box::default(), now }
+    }
+
+    /// Its key is one of those at which is counted.
+    fn charge(rule: WindowRule) -> Charge {
+        Charge {
+            caller: Mac([2; 32]),
+            operation: Operation::Refresh,
+            rule,
+            counts: Counts::AtOnce,
+            account: None,
+            subject: None,
+            source: None,
+        }
     }
 
     fn fresh() -> Connection {
@@ -334,16 +347,8 @@ mod tests {
             (windows::NOBODIES + 100, At(START)),
         )
         .unwrap();
-        let charge = Charge {
-            caller: Mac([2; 32]),
-            operation: Operation::Refresh,
-            rule: WindowRule::new(5, Duration::from_mins(1), Duration::from_mins(10)),
-            counts: Counts::AtOnce,
-            account: None,
-            subject: None,
-            source: None,
-        };
-        let step = BeginStep { stake: Stake::Nothing, charges: Box::new([charge]), now: START };
+        let rule = WindowRule::new(5, Duration::from_mins(1), Duration::from_mins(10));
+        let step = BeginStep { stake: Stake::Nothing, charges: Box::new([charge(rule)]), now: START };
         assert_eq!(begin(&db, &step), Ok(Begun::Admitted));
         assert_eq!(count(&db, "attempt_window"), windows::NOBODIES);
         let blank = "SELECT count(*) FROM attempt_window WHERE keep_until <= ?1";
@@ -351,14 +356,31 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_the_schema_before_is_read_as_it_was() {
-        let db = fresh();
-        db.execute(
-            "INSERT INTO attempt (subject_mac, failed, locked_until, touched) VALUES (?1, 5, ?2, ?3)",
-            (Mac([3; 32]), At(START.after(Duration::from_secs(7))), At(START)),
-        )
-        .unwrap();
+    fn a_database_of_the_version_before_keeps_its_locks_and_failures() {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied INTEGER NOT NULL) STRICT").unwrap();
+        let before = [
+            include_str!("../migrations/0001_accounts_sessions_grants.sql"),
+            include_str!("../migrations/0002_session_api.sql"),
+            include_str!("../migrations/0003_signing_keys_and_email_factors.sql"),
+            include_str!("../migrations/0004_former_passwords.sql"),
+        ];
+        for (version, script) in (1_i64..).zip(before) {
+            db.execute_batch(script).unwrap();
+            db.execute("INSERT INTO schema_version VALUES (?1, 0)", [version]).unwrap();
+        }
+        let end = START.after(Duration::from_secs(7));
+        for (key, failed, end) in [([3; 32], 5, Some(At(end))), ([4; 32], 4, None)] {
+            let row = "INSERT INTO attempt (subject_mac, failed, locked_until, revision, touched) VALUES (?1, ?2, ?3, 9, ?4)";
+            db.execute(row, (Mac(key), failed, end, At(START))).unwrap();
+        }
+        schema::migrate(&mut db, START).unwrap();
         assert_eq!(look(&db, &asked(terms([3; 32], None), 1, START)), Ok(Some(Begun::Locked(Duration::from_secs(7)))));
+        let four = terms([4; 32], None);
+        assert_eq!(begin(&db, &asked(four, 2, START)), Ok(Begun::Admitted));
+        assert_eq!(look(&db, &asked(four, 3, START)), Ok(Some(Begun::Busy)), "the fifth is in flight");
+        let locks = locks::page(&db, None, 10, START).unwrap();
+        assert_eq!(locks.iter().map(|lock| (lock.failures, lock.since, lock.until)).collect::<Vec<_>>(), [(5, START, end)]);
     }
 
     /// What may happen to the attempts of one account.
@@ -427,6 +449,28 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_window_in_its_row_decides_like_one_in_memory(
+            attempts in 1_u32..6, pauses in prop::bool::ANY, waits in prop::collection::vec(0_u64..30_000, 1..80),
+        ) {
+            let (within, block) = (Duration::from_mins(1), Duration::from_mins(2));
+            let rule = if pauses { WindowRule::new(attempts, within, block) } else { WindowRule::sliding(attempts, within) };
+            let (db, mut window, mut now) = (fresh(), Window::default(), START);
+            for wait in waits {
+                now = now.after(Duration::from_millis(wait));
+                let step = BeginStep { stake: Stake::Nothing, charges: Box::new([charge(rule)]), now };
+                let said = match look(&db, &step).unwrap() {
+                    Some(said) => said,
+                    None => begin(&db, &step).unwrap(),
+                };
+                let expected = match window.attempt(&rule, tick(now)) {
+                    Passage::Admitted => Begun::Admitted,
+                    Passage::Blocked(wait) | Passage::StillBlocked(wait) => Begun::Held(Operation::Refresh, wait),
+                };
+                prop_assert_eq!(said, expected);
+            }
+        }
+
         #[test]
         fn no_interleaving_of_attempts_restarts_and_time_differs_from_the_plain_reading_of_the_rule(events in events()) {
             let directory = Directory::new();
