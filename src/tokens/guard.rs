@@ -222,6 +222,7 @@ impl TokenService {
         }
         let _place = self.guard.waiting.try_acquire().map_err(|_| busy())?;
         let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
+        let mut last_look = false;
         loop {
             let mut settled = std::pin::pin!(self.guard.settled.notified());
             // Listening begins before looking, so that no settlement falls between the two. The look itself is never cut short:
@@ -235,9 +236,12 @@ impl TokenService {
             if let Some(outcome) = self.decided(begun, id, subject, charges) {
                 return outcome;
             }
+            if last_look {
+                return Err(busy());
+            }
             tokio::select! {
                 biased;
-                () = &mut patience => return Err(busy()),
+                () = &mut patience => last_look = true,
                 () = settled => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
