@@ -62,12 +62,12 @@ impl WindowRule {
 impl Window {
     /// What is kept somewhere else between attempts: those that were admitted, oldest first, and until when there is a pause.
     /// Whatever lies in the future, since the clock was set back or another's is ahead, is taken for now; and no pause lasts
-    /// longer than the rule's.
+    /// longer than the rule's. Of more attempts than the rule admits, since it is another, the latest count.
     #[must_use]
     pub fn resumed(rule: &WindowRule, recent: &[Tick], blocked_until: Option<Tick>, now: Tick) -> Self {
         let longest = now.after(rule.block.unwrap_or_default());
         Self {
-            recent: recent.iter().map(|at| *at.min(&now)).collect(),
+            recent: recent.iter().skip(recent.len().saturating_sub(rule.attempts)).map(|at| *at.min(&now)).collect(),
             blocked_until: blocked_until.map(|until| until.min(longest)),
         }
     }
@@ -191,6 +191,14 @@ mod tests {
         assert_eq!(full.recent().collect::<Vec<_>>(), [at(7), at(7)]);
         let wait = full.attempt(&WindowRule::sliding(2, Duration::from_mins(1)), at(7));
         assert_eq!(wait, Passage::Blocked(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn a_stricter_rule_tells_the_wait_that_it_means() {
+        let strict = WindowRule::sliding(1, Duration::from_mins(1));
+        let mut window = Window::resumed(&strict, &[at(0), at(10), at(20)], None, at(30));
+        assert_eq!(window.attempt(&strict, at(30)), Passage::Blocked(Duration::from_secs(50)));
+        assert_eq!(window.attempt(&strict, at(80)), Passage::Admitted);
     }
 
     proptest! {

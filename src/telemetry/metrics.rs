@@ -110,9 +110,9 @@ impl Metrics {
             by_class: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| requests.with_label_values(&[&**name, class])),
             duration: durations.with_label_values(&[&**name]),
         };
-        let info = IntGaugeVec::new(Opts::new("portcullis_build_info", "The version, as a label."), &["version"])?;
-        registry.register(Box::new(info.clone()))?;
-        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        gauges(&registry, "build_info", "The version, as a label.", &["version"])?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         let age = HistogramOpts::new("portcullis_cache_age_seconds", "Age of each remembered decision that was used.");
         let cache_age = Histogram::with_opts(age.buckets(AGES.to_vec()))?;
         registry.register(Box::new(cache_age.clone()))?;
@@ -149,12 +149,7 @@ impl Metrics {
             events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
             limits: counter(&registry, "limit_total", "What rate limits did, by limit and outcome.", &["limit", "outcome"])?,
             guard: counter(&registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
-            password_attempts: counter(
-                &registry,
-                "password_attempts_total",
-                "Passwords at the embedded token service, by outcome.",
-                &["outcome"],
-            )?,
+            password_attempts: counter(&registry, "password_attempts_total", "Passwords tried, by outcome.", &["outcome"])?,
             registry,
         })
     }

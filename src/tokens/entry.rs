@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::model::{Denial, Secret, Source, Timestamp};
 use crate::rules::lockout::Ending;
+use crate::rules::window::WindowRule;
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::tokens::account::{AccountId, AccountStatus};
 use crate::tokens::grants::{Successors, TokenPair};
@@ -16,7 +17,7 @@ use crate::tokens::notifier::{Content, Message};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Api, Authentication, EntryRule};
 use crate::tokens::store::{
-    ChallengeId, ChallengeKind, ChallengeRow, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening, Operation,
+    ChallengeId, ChallengeKind, ChallengeRow, Charge, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening, Operation,
 };
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
@@ -97,8 +98,8 @@ impl TokenService {
             None => None,
         };
         let subject = self.bearer_of(account, token);
-        let confirmations = self.of_subject_from(Operation::Confirm, rule.confirmations, subject, source);
-        self.heed(subject, &[confirmations]).await?;
+        let charges = self.of_secret(Operation::Confirm, rule.confirmations, rule, subject, source);
+        self.heed(subject, &charges).await?;
         let now = self.now();
         let (Some(challenge), Some(account)) = (challenge, account) else { return Err(Refusal::ProofWrong) };
         let authentication = Authentication::second_factor(now.wall);
@@ -115,7 +116,7 @@ impl TokenService {
     pub async fn refresh_own(&self, rule: &EntryRule, token: &Secret, source: Source) -> Result<TokenPair, Refusal> {
         let descent = self.store.descent(fingerprint(token.expose()), rule.session.api).await?;
         let subject = self.bearer_of(descent.as_ref().map(|descent| descent.account), token);
-        self.charge(&[self.of_subject_from(Operation::Refresh, rule.refreshes, subject, source)]).await?;
+        self.charge(&self.of_secret(Operation::Refresh, rule.refreshes, rule, subject, source)).await?;
         let now = self.now();
         let descent = descent.ok_or(Refusal::RefreshInvalid)?;
         let successors = self.successors(&rule.session, &descent, now.wall)?;
@@ -217,6 +218,21 @@ impl TokenService {
             now,
         };
         Ok((pair, step))
+    }
+
+    /// The windows of whoever presents a secret. One that leads to nobody costs a source as much as a sign-in does: it costs no hash,
+    /// but what is counted has to be written down.
+    fn of_secret(
+        &self,
+        operation: Operation,
+        window: WindowRule,
+        rule: &EntryRule,
+        subject: Subject,
+        source: Source,
+    ) -> Vec<Charge> {
+        let own = self.of_subject_from(operation, window, subject, source);
+        let unknown = rule.per_source.filter(|_| subject.account.is_none());
+        [own].into_iter().chain(unknown.map(|rule| self.of_source(Operation::UnknownFrom, rule, source))).collect()
     }
 
     /// Who presents a secret: the account that it leads to, or whoever made it up.

@@ -96,7 +96,7 @@ impl TokenService {
                 self.cut(Reach::Session(sid)).await;
                 Err(Refusal::CodeInvalid)
             }
-            Redemption::Locked(until) => Err(Denial::Locked(until.since(now)).into()),
+            Redemption::Locked(until) => Err(self.locked_until(until, now).into()),
         }
     }
 

@@ -142,8 +142,8 @@ impl Held {
         match self {
             Self::Window(Operation::FailureFrom, _) => Some(Outcome::Spraying),
             Self::Window(..) => Some(Outcome::Limited),
-            Self::Denied(denial) if matches!(denial, Denial::Locked(_)) => Some(Outcome::Locked),
-            Self::Denied(denial) if matches!(denial, Denial::LimitReached(_)) => Some(Outcome::Busy),
+            Self::Denied(Denial::Locked(_)) => Some(Outcome::Locked),
+            Self::Denied(Denial::LimitReached(_)) => Some(Outcome::Busy),
             Self::Denied(_) => None,
         }
     }
@@ -184,6 +184,11 @@ impl TokenService {
         counted
     }
 
+    /// A lock that was found in passing. Nobody is told of more than a lock, wherever the clock that set its end was.
+    pub(in crate::tokens) fn locked_until(&self, until: Timestamp, now: Timestamp) -> Denial {
+        Denial::Locked(until.since(now).min(self.guard.rule.duration()))
+    }
+
     /// Reserves an attempt and counts it in the windows. If all attempts are in flight, waits up to two seconds for one to settle.
     ///
     /// # Errors
@@ -217,6 +222,7 @@ impl TokenService {
         }
         let _place = self.guard.waiting.try_acquire().map_err(|_| busy())?;
         let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
+        let mut last_look = false;
         loop {
             let mut settled = std::pin::pin!(self.guard.settled.notified());
             // Listening begins before looking, so that no settlement falls between the two. The look itself is never cut short:
@@ -230,9 +236,12 @@ impl TokenService {
             if let Some(outcome) = self.decided(begun, id, subject, charges) {
                 return outcome;
             }
+            if last_look {
+                return Err(busy());
+            }
             tokio::select! {
                 biased;
-                () = &mut patience => return Err(busy()),
+                () = &mut patience => last_look = true,
                 () = settled => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }

@@ -20,6 +20,7 @@ fn limit() -> impl Strategy<Value = Limit> {
         told,
         dry_run,
         exempt: None,
+        shared: None,
     })
 }
 
@@ -67,7 +68,7 @@ proptest! {
                     tat = after;
                 }
             }
-            standing.note(limit, limit.quota.decide(tat, now), unspent);
+            standing.note(limit, &limit.quota, limit.quota.decide(tat, now), unspent);
         }
         let mut headers = HeaderMap::new();
         standing.tell(&limits, Style::Problem, &mut headers);

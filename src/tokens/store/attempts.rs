@@ -48,6 +48,8 @@ pub enum Operation {
     OAuthSignInFrom,
     /// Sign-ins from one source at API C, whoever's they are.
     BackOfficeSignInFrom,
+    /// Refresh tokens and tokens of second factors from one source that lead to nobody.
+    UnknownFrom,
     /// Codes that one source asks for, whoever is to get them.
     CodeFrom,
     /// Wrong passwords from one source, whoever's, at any API.
@@ -56,7 +58,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SignIn,
         Self::Confirm,
         Self::Refresh,
@@ -64,6 +66,7 @@ impl Operation {
         Self::LogInOf,
         Self::OAuthSignInFrom,
         Self::BackOfficeSignInFrom,
+        Self::UnknownFrom,
         Self::CodeFrom,
         Self::FailureFrom,
     ];
@@ -79,6 +82,7 @@ impl Operation {
             Self::LogInOf => "log-in",
             Self::OAuthSignInFrom => "oauth-sign-in-from",
             Self::BackOfficeSignInFrom => "back-office-sign-in-from",
+            Self::UnknownFrom => "unknown-from",
             Self::CodeFrom => "code-from",
             Self::FailureFrom => "failure-from",
         }

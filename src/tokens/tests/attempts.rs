@@ -201,6 +201,25 @@ async fn at_every_api_a_source_has_so_many_passwords_a_minute_whoever_it_names_a
 }
 
 #[tokio::test]
+async fn made_up_secrets_from_one_source_are_written_down_so_often_a_minute_and_no_more() {
+    let mut plan = crate::plan::TokenService { back_office: Some(back_office()), ..settings() };
+    plan.back_office.as_mut().unwrap().logins_per_source = Some(4);
+    let world = World::with(plan).await;
+    for number in 0..4 {
+        let outcome = renew(&world, &secret(&format!("made up {number}"))).await;
+        assert_eq!(refused(outcome), Said::Other(Refusal::RefreshInvalid));
+    }
+    assert_eq!(refused(renew(&world, &secret("made up 5")).await), Limit(60));
+    let written = rows(&world, "attempt_window");
+    for number in 6..50 {
+        assert_eq!(refused(renew(&world, &secret(&format!("made up {number}"))).await), Limit(60));
+    }
+    assert_eq!(rows(&world, "attempt_window"), written);
+    let Entered::Open(pair) = enter(&world, EMAIL, PASSWORD, here()).await.unwrap() else { panic!() };
+    assert!(renew(&world, &pair.refresh).await.is_ok(), "a secret that leads to somebody is not held back");
+}
+
+#[tokio::test]
 async fn a_source_that_fails_on_many_accounts_is_held_back_at_every_api_and_counted() {
     let mut plan = crate::plan::TokenService { back_office: Some(back_office()), ..settings() };
     plan.failures_per_source = Some(12);

@@ -103,8 +103,8 @@ pub(crate) struct World {
     pub(crate) directory: Directory,
 }
 
-pub(crate) fn settings() -> plan::TokenService {
-    let paths = OAuthPaths {
+fn oauth_paths() -> OAuthPaths {
+    OAuthPaths {
         password: "/v1/authentications/password".into(),
         request_code: "/v2/verification/request-code".into(),
         verify_code: "/v2/verification/verify-code".into(),
@@ -112,13 +112,16 @@ pub(crate) fn settings() -> plan::TokenService {
         revoke: "/v2/oauth/revoke".into(),
         account: "/v1/account".into(),
         accounts: "/v1/accounts".into(),
-    };
+    }
+}
+
+pub(crate) fn settings() -> plan::TokenService {
     plan::TokenService {
         issuer: ISSUER,
         database: PathBuf::new(),
         public_url: "https://gateway.example".into(),
         oauth: Some(OAuthApi {
-            paths,
+            paths: oauth_paths(),
             access_ttl: Duration::from_hours(24),
             refresh_idle: Duration::from_hours(30 * 24),
             refresh_absolute: Duration::from_hours(90 * 24),

@@ -212,7 +212,8 @@ fn write(db: &Db<'_>, terms: &LockTerms, attempts: Attempts, since: Option<Times
              since = excluded.since, touched = excluded.touched",
         (terms.subject, terms.account, attempts.failed(), locked_until.map(At), At(since.unwrap_or(now)), At(now)),
     )?;
-    if terms.account.is_none() && is_drawn(terms.subject) {
+    // For accounts as well: how long it takes must not tell who has one.
+    if is_drawn(terms.subject) {
         forget_oldest_nobodies(db)?;
     }
     Ok(())
@@ -247,7 +248,7 @@ mod tests {
 
     use super::*;
     use crate::rules::lockout::LockRule;
-    use crate::rules::window::WindowRule;
+    use crate::rules::window::{Passage, Window, WindowRule};
     use crate::tokens::account::AccountId;
     use crate::tokens::store::steps::schema;
     use crate::tokens::store::{Charge, Counts, Operation};
@@ -270,6 +271,19 @@ mod tests {
         let mut name = [0; 16];
         name[..4].copy_from_slice(&id.to_be_bytes());
         SettleStep { id: AttemptId(name), terms, ending, if_failed: Box::default(), now }
+    }
+
+    /// Its key is one of those at which is counted.
+    fn charge(rule: WindowRule) -> Charge {
+        Charge {
+            caller: Mac([2; 32]),
+            operation: Operation::Refresh,
+            rule,
+            counts: Counts::AtOnce,
+            account: None,
+            subject: None,
+            source: None,
+        }
     }
 
     fn fresh() -> Connection {
@@ -320,16 +334,8 @@ mod tests {
             (windows::NOBODIES + 100, START.as_millis()),
         )
         .unwrap();
-        let charge = Charge {
-            caller: Mac([2; 32]),
-            operation: Operation::Refresh,
-            rule: WindowRule::new(5, Duration::from_mins(1), Duration::from_mins(10)),
-            counts: Counts::AtOnce,
-            account: None,
-            subject: None,
-            source: None,
-        };
-        let step = BeginStep { stake: Stake::Nothing, charges: Box::new([charge]), now: START };
+        let rule = WindowRule::new(5, Duration::from_mins(1), Duration::from_mins(10));
+        let step = BeginStep { stake: Stake::Nothing, charges: Box::new([charge(rule)]), now: START };
         assert_eq!(begin(&Db::Sqlite(&db), &step).unwrap(), Begun::Admitted);
         assert_eq!(count(&db, "attempt_window"), windows::NOBODIES);
         let blank = "SELECT count(*) FROM attempt_window WHERE keep_until <= ?1";
@@ -337,17 +343,35 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_the_schema_before_is_read_as_it_was() {
-        let db = fresh();
-        db.execute(
-            "INSERT INTO attempt (subject_mac, failed, locked_until, touched) VALUES (?1, 5, ?2, ?3)",
-            ([3_u8; 32], START.after(Duration::from_secs(7)).as_millis(), START.as_millis()),
-        )
-        .unwrap();
-        assert_eq!(
-            look(&Db::Sqlite(&db), &asked(terms([3; 32], None), 1, START)).unwrap(),
-            Some(Begun::Locked(Duration::from_secs(7)))
-        );
+    fn a_database_of_the_version_before_keeps_its_locks_and_failures() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied INTEGER NOT NULL) STRICT")
+            .unwrap();
+        let before = [
+            include_str!("../migrations/0001_accounts_sessions_grants.sql"),
+            include_str!("../migrations/0002_session_api.sql"),
+            include_str!("../migrations/0003_signing_keys_and_email_factors.sql"),
+            include_str!("../migrations/0004_former_passwords.sql"),
+        ];
+        for (version, script) in (1_i64..).zip(before) {
+            connection.execute_batch(script).unwrap();
+            connection.execute("INSERT INTO schema_version VALUES (?1, 0)", [version]).unwrap();
+        }
+        let end = START.after(Duration::from_secs(7));
+        let db = Db::Sqlite(&connection);
+        for (key, failed, end) in [([3; 32], 5_i64, Some(At(end))), ([4; 32], 4, None)] {
+            let row = "INSERT INTO attempt (subject_mac, failed, locked_until, revision, touched) VALUES (?1, ?2, ?3, 9, ?4)";
+            db.execute(row, (Mac(key), failed, end, At(START))).unwrap();
+        }
+        schema::migrate(&db, "memory", START).unwrap();
+        let three = asked(terms([3; 32], None), 1, START);
+        assert_eq!(look(&db, &three).unwrap(), Some(Begun::Locked(Duration::from_secs(7))));
+        let four = terms([4; 32], None);
+        assert_eq!(begin(&db, &asked(four, 2, START)).unwrap(), Begun::Admitted);
+        assert_eq!(look(&db, &asked(four, 3, START)).unwrap(), Some(Begun::Busy), "the fifth is in flight");
+        let locks = locks::page(&db, None, 10, START).unwrap();
+        assert_eq!(locks.iter().map(|lock| (lock.failures, lock.since, lock.until)).collect::<Vec<_>>(), [(5, START, end)]);
     }
 
     /// What may happen to the attempts of one account.
@@ -416,6 +440,28 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_window_in_its_row_decides_like_one_in_memory(
+            attempts in 1_u32..6, pauses in prop::bool::ANY, waits in prop::collection::vec(0_u64..30_000, 1..80),
+        ) {
+            let (within, block) = (Duration::from_mins(1), Duration::from_mins(2));
+            let rule = if pauses { WindowRule::new(attempts, within, block) } else { WindowRule::sliding(attempts, within) };
+            let (db, mut window, mut now) = (fresh(), Window::default(), START);
+            for wait in waits {
+                now = now.after(Duration::from_millis(wait));
+                let step = BeginStep { stake: Stake::Nothing, charges: Box::new([charge(rule)]), now };
+                let said = match look(&Db::Sqlite(&db), &step).unwrap() {
+                    Some(said) => said,
+                    None => begin(&Db::Sqlite(&db), &step).unwrap(),
+                };
+                let expected = match window.attempt(&rule, tick(now)) {
+                    Passage::Admitted => Begun::Admitted,
+                    Passage::Blocked(wait) | Passage::StillBlocked(wait) => Begun::Held(Operation::Refresh, wait),
+                };
+                prop_assert_eq!(said, expected);
+            }
+        }
+
         #[test]
         fn no_interleaving_of_attempts_restarts_and_time_differs_from_the_plain_reading_of_the_rule(events in events()) {
             let directory = Directory::new();

@@ -102,7 +102,7 @@ pub(super) fn write(db: &Db<'_>, changed: &Changed<'_>, now: Timestamp) -> sql::
             ":keep_until": At(timestamp(window.blank_from(&charge.rule)).max(now)),
         },
     )?;
-    if charge.account.is_none() && is_drawn(charge.caller) {
+    if is_drawn(charge.caller) {
         forget_oldest(db)?;
     }
     Ok(())
