@@ -10,7 +10,6 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 use std::{fmt, io};
 
 use async_trait::async_trait;
@@ -18,34 +17,18 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, header};
 use portcullis::flow::{Admission, Flow, LimitOutcome, LimitTally, Limits, Standing};
 use portcullis::model::{
-    Clock, Credential, Entropy, IssuerId, NonEmpty, Now, PrincipalFacts, RequestHead, ScopeSet, Secret, Source, Tick, Timestamp,
+    Clock, Credential, Entropy, IssuerId, Now, PrincipalFacts, RequestHead, ScopeSet, Source, Tick, Timestamp,
 };
 use portcullis::plan::compile::{self, Machine, SecretSource};
 use portcullis::plan::{Issuer, IssuerKind, Plan};
-use portcullis::rules::gcra::Quota;
 use portcullis::rules::head::{self, Examined, HeadLimits};
 use portcullis::rules::path;
-use portcullis::store::counters::{Counters, Naming, SharedCounters};
 use portcullis::store::cuts::Cuts;
 use portcullis::store::revocations::{Revocations, Unwitnessed};
-use portcullis::store::valkey::{Login, Terms, Topology, Valkey, Watcher};
 use portcullis::verify::in_process::EmbeddedTokens;
 use portcullis::verify::observe::Unobserved;
 use portcullis::verify::setup::{Needs, Setup};
 use portcullis::verify::{Recall, Unavailable, Verifier};
-
-/// The servers of the black-box tests, here too.
-#[path = "../tests/it/support/servers/mod.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "part of the tests; only some of it is needed here"
-)]
-mod servers;
 
 /// How many routes a gateway has in these benches.
 const ROUTES: [usize; 3] = [10, 1_000, 10_000];
@@ -270,45 +253,6 @@ fn remembering(c: &mut Criterion) {
     });
 }
 
-/// One caller's quota here, and in a server on this machine over loopback: what a round trip costs beside a look into a table.
-fn spending(c: &mut Criterion) {
-    let quota = Quota::new(1_000_000, Duration::from_secs(1), 1_000_000, 1);
-    let (here, caller) = (Counters::new(100_000), Naming::new(&Zeros).caller(["caller"]));
-    c.bench_function("take of a quota here", |bencher| bencher.iter(|| here.take(black_box(caller), &quota, NOW.tick)));
-    let Some(server) = servers::Valkey::start() else { return };
-    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() else { return };
-    let terms = Terms {
-        servers: NonEmpty::one((server.address.ip().to_string().into(), server.address.port())),
-        topology: Topology::Standalone,
-        login: Login::default(),
-        database: 0,
-        tls: None,
-        prefix: "bench".into(),
-        secret: Secret::new("bench".to_owned()),
-        deadline: Duration::from_secs(1),
-    };
-    let Ok(valkey) = runtime.block_on(async { Valkey::start(&terms, Arc::new(Unwatched)) }) else { return };
-    assert!(runtime.block_on(valkey.ready(Duration::from_secs(10))));
-    let there = SharedCounters::new(valkey);
-    let take = |key: &'static str| there.take(key, &quota);
-    c.bench_function("take of a quota in Valkey", |bencher| {
-        bencher.iter(|| assert!(runtime.block_on(take("bench:{a}")).is_ok()));
-    });
-    c.bench_function("take of three quotas in Valkey at once", |bencher| {
-        let three = || async { tokio::join!(take("bench:{a}"), take("bench:{b}"), take("bench:{c}")) };
-        bencher.iter(|| assert!(matches!(runtime.block_on(three()), (Ok(_), Ok(_), Ok(_)))));
-    });
-}
-
-#[derive(Debug)]
-struct Unwatched;
-
-impl Watcher for Unwatched {
-    fn is_up(&self, _: bool) {}
-
-    fn failed(&self, _: &'static str) {}
-}
-
 /// Decides about a request whose token is remembered: at once, or the claim that this costs no suspension is false.
 fn admit_at_once(bench: &Bench, head: &RequestHead<'_>) {
     let mut standing = Standing::default();
@@ -317,5 +261,5 @@ fn admit_at_once(bench: &Bench, head: &RequestHead<'_>) {
     assert!(matches!(polled, Poll::Ready(Ok(Admission::Forward(_)))));
 }
 
-criterion_group!(decide, reading, deciding, remembering, spending);
+criterion_group!(decide, reading, deciding, remembering);
 criterion_main!(decide);
