@@ -12,6 +12,9 @@ use crate::store::valkey::{Login, Terms, Tls, Topology, Valkey, Watcher};
 /// How long a start waits for a connection. After that the gateway starts all the same, and decides as in any outage.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long a start waits until all that other gateways have told is read, if there is a connection.
+const READING: Duration = Duration::from_secs(10);
+
 /// Begins to connect, and waits a little for it. `None` if the plan shares nothing.
 pub(super) async fn start(plan: &Plan, watcher: Arc<dyn Watcher>) -> Result<Option<Valkey>, StartError> {
     let Some(settings) = &plan.store.valkey else { return Ok(None) };
@@ -32,7 +35,8 @@ pub(super) async fn follow(
     let issuer = |issuer: &plan::Issuer| (Arc::clone(&issuer.name), (issuer.id, matches!(issuer.kind, IssuerKind::Jwt(_))));
     let between = feed::Terms { issuers: plan.issuers.iter().map(issuer).collect(), trust: settings.trust_without };
     let feed = Feed::start(valkey, &terms(settings)?, between, ground)?;
-    if !feed.up_to_date(PATIENCE).await {
+    let patience = if valkey.is_up() { READING } else { Duration::ZERO };
+    if !feed.up_to_date(patience).await {
         tracing::warn!("starting without the cuts of other gateways; until they are heard, every opaque token is asked about");
     }
     Ok(Some(Arc::new(feed)))

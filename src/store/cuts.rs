@@ -14,70 +14,22 @@
 //! Deliberately absent: knowledge of what is remembered, and how others are heard (`store::feed`). Whoever remembers asks here,
 //! at every use.
 
+mod reach;
+
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-
 use crate::model::{IssuerId, Now, PrincipalFacts, Tick, Timestamp};
-
-/// SHA-256 of a token: what a cut names a single token by, so that no token is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl Fingerprint {
-    /// Of a token's text.
-    #[must_use]
-    pub fn of(token: &str) -> Self {
-        let mut bytes = [0; 32];
-        for (into, from) in bytes.iter_mut().zip(digest::digest(&digest::SHA256, token.as_bytes()).as_ref()) {
-            *into = *from;
-        }
-        Self(bytes)
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    /// The first four bytes: enough to find a token again in the log, far too little to find the token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [first, second, third, fourth, ..] = self.0;
-        write!(f, "Fingerprint({first:02x}{second:02x}{third:02x}{fourth:02x}…)")
-    }
-}
-
-/// What a cut reaches.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Reach {
-    /// One token.
-    Token(Fingerprint),
-    /// Every token of a session.
-    Session(Box<str>),
-    /// Every token of a subject.
-    Subject(Box<str>),
-    /// Every token that a client holds.
-    Client(Box<str>),
-}
-
-impl Reach {
-    /// Its kind in a word: the label of the metric.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Token(_) => "token",
-            Self::Session(_) => "session",
-            Self::Subject(_) => "subject",
-            Self::Client(_) => "client",
-        }
-    }
-}
+pub use reach::{Fingerprint, Reach};
 
 /// Who made a cut. Of a cut that several made, the last of these in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Origin {
+    /// This gateway, for itself: a suspicion that others need not share.
+    Suspicion,
     /// This gateway, before it was started again.
     Before,
     /// Another gateway.
@@ -200,6 +152,11 @@ impl Cuts {
     /// before. Its place in the order of cuts.
     pub fn publish(&self, issuer: IssuerId, reach: Reach, now: Now) -> Sequence {
         self.make(issuer, Some(reach), (now.wall, Origin::Here), now.tick.after(self.retention))
+    }
+
+    /// As [`Cuts::publish`], of what may have been revoked or not: others are not told of it.
+    pub fn suspect(&self, issuer: IssuerId, reach: Reach, now: Now) {
+        self.make(issuer, Some(reach), (now.wall, Origin::Suspicion), now.tick.after(self.retention));
     }
 
     /// Cuts what another gateway has cut at `at`, by its clock. It is remembered for as long as one of our own: what it reaches

@@ -164,6 +164,13 @@ impl Revocations {
         self.tell(&revocation, cut).await
     }
 
+    /// Cuts what may have been revoked, so that it is asked about again, here. Neither written down nor told: whoever causes
+    /// suspicions has shown no right to, and must not fill what all gateways share.
+    pub fn suspect(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) {
+        self.witness.published(cause, &reach);
+        self.cuts.suspect(issuer, reach, now);
+    }
+
     fn cut(&self, revocation: &Revocation, cause: Cause, now: Now) -> Sequence {
         self.witness.published(cause, &revocation.reach);
         self.cuts.publish(revocation.issuer, revocation.reach.clone(), now)

@@ -67,7 +67,11 @@ impl StoreMetrics {
                 "Calls of the shared store that failed or were late.",
                 &["operation"],
             )?,
-            cuts_heard: since_cuts_were_heard(registry)?,
+            cuts_heard: gauge_of_seconds(
+                registry,
+                "cuts_heard_seconds",
+                "Seconds since the other gateways' cuts were heard; 0 if nothing is shared.",
+            )?,
             cuts_missed: counter(
                 registry,
                 "cuts_missed_total",
@@ -273,9 +277,8 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntG
     Ok(metric)
 }
 
-fn since_cuts_were_heard(registry: &Registry) -> prometheus::Result<Gauge> {
-    let help = "Seconds since the other gateways' cuts were heard; 0 if nothing is shared.";
-    let metric = Gauge::with_opts(opts("cuts_heard_seconds", help))?;
+fn gauge_of_seconds(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    let metric = Gauge::with_opts(opts(name, help))?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

@@ -46,7 +46,7 @@ use crate::store::valkey::{self, LinkFault, Valkey};
 /// How many revocations wait to be told, at most. Beyond that they are told as debts are.
 const QUEUE: usize = 1 << 10;
 
-/// How many events the stream keeps, about: 60 MB. To whom more are missing, all JWTs of before count as cut.
+/// How many events the stream keeps, about: 100 MB at most. To whom more are missing, all JWTs of before count as cut.
 const LONGEST: usize = 1 << 18;
 /// For how long the stream keeps events, at least: gateways that know JWTs of a shorter life trim it for all.
 const LEAST_RETENTION: Duration = Duration::from_hours(24);

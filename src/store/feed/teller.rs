@@ -74,6 +74,7 @@ impl Debt {
 
     fn holds(self, self_contained: bool, origin: Origin, made: Sequence) -> bool {
         match origin {
+            Origin::Suspicion => false,
             Origin::Here => self.here.is_some_and(|from| made >= from),
             Origin::Before => self.before && self_contained,
             Origin::Others => self.others && self_contained,
@@ -204,7 +205,7 @@ mod tests {
         });
         let held = |debt: Debt| {
             let mut found = Vec::new();
-            for origin in [Origin::Before, Origin::Others, Origin::Here] {
+            for origin in [Origin::Suspicion, Origin::Before, Origin::Others, Origin::Here] {
                 for self_contained in [false, true] {
                     for made in [early, late] {
                         if debt.holds(self_contained, origin, made) {
