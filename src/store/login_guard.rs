@@ -120,7 +120,8 @@ impl fmt::Debug for AccountHashing {
     }
 }
 
-/// An attempt that may go on. If it is dropped unsettled, we failed and not the caller: the reservations are given back.
+/// An attempt that may go on. If it is dropped unsettled, we failed and not the caller: the reservations are given back, unless
+/// the service has answered.
 #[derive(Debug)]
 #[must_use = "an attempt that is dropped is given back"]
 pub struct Attempt {
@@ -128,6 +129,7 @@ pub struct Attempt {
     caller: Caller,
     /// Empty once it is settled.
     reservations: Vec<Reservation>,
+    if_dropped: Ending,
 }
 
 impl LoginGuard {
@@ -182,6 +184,18 @@ impl LoginGuard {
         }
     }
 
+    /// Whether the account may try at all, without trying: attempts in flight are nobody's business here.
+    ///
+    /// # Errors
+    /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room.
+    pub fn consult(&self, account: &str, source: SourceKey) -> Result<(), Denial> {
+        let caller = Caller { account: self.hash(account), source };
+        match self.counters.consult(&self.terms, caller, self.clock.now()) {
+            Some(answer) => Err(self.refuse(Refusal::Answer(answer))),
+            None => Ok(()),
+        }
+    }
+
     /// Counts a login that could not be read.
     pub fn note_unreadable(&self) {
         self.witness.happened(&self.terms.name, Happening::Unreadable);
@@ -191,7 +205,10 @@ impl LoginGuard {
     fn try_begin(self: &Arc<Self>, caller: Caller) -> Option<Result<Attempt, Denial>> {
         let reserved = self.counters.reserve(&self.terms, caller, self.clock.now());
         match reserved {
-            Ok(reservations) => Some(Ok(Attempt { guard: Arc::clone(self), caller, reservations })),
+            Ok(reservations) => {
+                let if_dropped = Ending::Abandoned;
+                Some(Ok(Attempt { guard: Arc::clone(self), caller, reservations, if_dropped }))
+            }
             Err(Refusal::Answer(Answer::Busy)) => None,
             Err(refusal) => Some(Err(self.refuse(refusal))),
         }
@@ -235,15 +252,24 @@ impl LoginGuard {
 }
 
 impl Attempt {
-    /// Settles it, now that its outcome is known. A lock that this begins holds at once and is written down when this returns;
-    /// where that fails, it holds until a restart.
-    pub async fn settle(mut self, ending: Ending) {
+    /// Settles it, now that its outcome is known. A lock that this begins holds at once.
+    pub fn settle(mut self, ending: Ending) -> Settled {
         let reservations = std::mem::take(&mut self.reservations);
         let locks = self.guard.settle(self.caller, reservations, ending);
-        if locks && let Err(NotKept) = self.guard.counters.written().await {
-            tracing::error!(guard = &*self.guard.terms.name, "a lock could not be written down; it holds until a restart");
-            self.guard.witness.not_kept();
-        }
+        Settled { unwritten: locks.then(|| Arc::clone(&self.guard)) }
+    }
+
+    /// From now on it has failed if it is dropped: the service has answered, whatever becomes of the answer.
+    pub fn fail_unless_settled(&mut self) {
+        self.if_dropped = Ending::Failed;
+    }
+
+    /// Gives it back because the request is not forwarded after all.
+    pub fn withdraw(mut self) {
+        let reservations = std::mem::take(&mut self.reservations);
+        let (guard, now) = (&self.guard, self.guard.clock.now());
+        guard.counters.settle(&guard.terms, self.caller, reservations, Ending::Abandoned, now);
+        guard.settled.notify_waiters();
     }
 }
 
@@ -251,7 +277,27 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.reservations.is_empty() {
             let reservations = std::mem::take(&mut self.reservations);
-            self.guard.settle(self.caller, reservations, Ending::Abandoned);
+            self.guard.settle(self.caller, reservations, self.if_dropped);
+        }
+    }
+}
+
+/// An attempt that is settled.
+#[derive(Debug)]
+#[must_use = "a lock that nobody waits for may be answered before it is written down"]
+pub struct Settled {
+    /// The guard, if there is a lock to be written down.
+    unwritten: Option<Arc<LoginGuard>>,
+}
+
+impl Settled {
+    /// Waits until a lock that it began is written down; where that fails, the lock holds until a restart.
+    pub async fn written(self) {
+        if let Some(guard) = self.unwritten
+            && let Err(NotKept) = guard.counters.written().await
+        {
+            tracing::error!(guard = &*guard.terms.name, "a lock could not be written down; it holds until a restart");
+            guard.witness.not_kept();
         }
     }
 }

@@ -19,6 +19,8 @@ mod issuers;
 mod lifecycle;
 mod limits;
 mod locks;
+mod login_answers;
+mod login_checks;
 mod mutations;
 mod notifications;
 mod outage;
