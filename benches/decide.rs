@@ -1,7 +1,20 @@
 //! What the parts of a decision cost, without sockets: `cargo bench --bench decide`.
 //!
 //! Only public parts of the library, over a plan compiled from configuration text as at start-up. Everything is warm: the
-//! token is remembered, and `admit` must then complete without being suspended, which is asserted on every call.
+//! token is remembered, and `admit` must then complete without being suspended, which is asserted on every call. What gateways
+//! share is asked of a real server on loopback, which is started for it where there is one.
+
+#[path = "../tests/it/support/servers/mod.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the servers of the tests, of which only one is needed here"
+)]
+mod servers;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -10,6 +23,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use std::{fmt, io};
 
 use async_trait::async_trait;
@@ -17,14 +31,19 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, header};
 use portcullis::flow::{Admission, Flow, LimitOutcome, LimitTally, Limits, Standing};
 use portcullis::model::{
-    Clock, Credential, Entropy, IssuerId, Now, PrincipalFacts, RequestHead, ScopeSet, Source, Tick, Timestamp,
+    Clock, CountedBy, Credential, Entropy, IssuerId, NonEmpty, Now, PrincipalFacts, RequestHead, ScopeSet, Secret, Source, Tick,
+    Timestamp, WithoutStore,
 };
 use portcullis::plan::compile::{self, Machine, SecretSource};
 use portcullis::plan::{Issuer, IssuerKind, Plan};
 use portcullis::rules::head::{self, Examined, HeadLimits};
+use portcullis::rules::lockout::{Ending, LockRule};
+use portcullis::rules::login_budget::BudgetRule;
 use portcullis::rules::path;
 use portcullis::store::cuts::Cuts;
+use portcullis::store::login_guard::{GuardKey, GuardTerms, GuardWitness, Happening, LoginGuard, SharedTerms};
 use portcullis::store::revocations::{Revocations, Unwitnessed};
+use portcullis::store::valkey::{Login, Terms, Topology, Valkey, Watcher};
 use portcullis::verify::in_process::EmbeddedTokens;
 use portcullis::verify::observe::Unobserved;
 use portcullis::verify::setup::{Needs, Setup};
@@ -112,7 +131,7 @@ impl Bench {
         let plan =
             compile::load("bench.toml", &configuration(routes)?, &OneSecret, Machine { cores: 1, folder: Path::new(".") });
         let (plan, _) = plan.map_err(|report| report.render(portcullis::config::Colour::Plain))?;
-        let cuts = Arc::new(Cuts::new(std::time::Duration::from_mins(1)));
+        let cuts = Arc::new(Cuts::new(Duration::from_mins(1)));
         // The plan names a remote service. In its place one in this process vouches, so that no socket is needed.
         let issuers = [Issuer { name: "bench".into(), id: IssuerId(0), kind: IssuerKind::Embedded }];
         let verifier = Arc::new(Verifier::new(Setup {
@@ -261,5 +280,73 @@ fn admit_at_once(bench: &Bench, head: &RequestHead<'_>) {
     assert!(matches!(polled, Poll::Ready(Ok(Admission::Forward(_)))));
 }
 
-criterion_group!(decide, reading, deciding, remembering);
+#[derive(Debug)]
+struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn is_up(&self, _: bool) {}
+
+    fn failed(&self, _: &'static str) {}
+}
+
+impl GuardWitness for Unwatched {
+    fn happened(&self, _: &str, _: Happening) {}
+
+    fn not_kept(&self) {}
+}
+
+/// A guard that counts by account, here or in a store.
+fn guard(shared: Option<Valkey>) -> Result<Arc<LoginGuard>, portcullis::model::EmptyList> {
+    let rule = BudgetRule { lock: Some(LockRule::new(5, Duration::from_mins(30))), window: None };
+    let terms = GuardTerms { name: "login".into(), by: NonEmpty::new(vec![CountedBy::Account])?, rule };
+    let key = shared.as_ref().map_or_else(|| GuardKey::random(&Zeros), |valkey| GuardKey::shared(valkey.names()));
+    let guard = LoginGuard::new(terms, &key, Arc::new(Still), Arc::new(Unwatched));
+    Ok(Arc::new(match shared {
+        Some(valkey) => {
+            let sharing =
+                SharedTerms { valkey, lease: Duration::from_mins(1), gateways: 2, without: WithoutStore::Local };
+            guard.sharing(sharing, &Zeros)
+        }
+        None => guard,
+    }))
+}
+
+async fn connect(server: &servers::Valkey) -> Option<Valkey> {
+    let terms = Terms {
+        servers: NonEmpty::new(vec![(server.address.ip().to_string().into(), server.address.port())]).ok()?,
+        topology: Topology::Standalone,
+        login: Login::default(),
+        database: 0,
+        tls: None,
+        prefix: "bench".into(),
+        secret: Secret::new("a secret of thirty-two bytes or so".to_owned()),
+        deadline: Duration::from_secs(2),
+    };
+    let valkey = Valkey::start(&terms, Arc::new(Unwatched)).ok()?;
+    valkey.ready(Duration::from_mins(1)).await.then_some(valkey)
+}
+
+/// A login from its reservation to its settlement.
+fn guarding(c: &mut Criterion) {
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() else { return };
+    let server = servers::Valkey::start();
+    let shared = server.as_ref().and_then(|server| runtime.block_on(connect(server)));
+    for (name, shared) in [("here", Some(None)), ("in Valkey", shared.map(Some))] {
+        let Some(Ok(guard)) = shared.map(|shared| runtime.block_on(async { guard(shared) })) else { continue };
+        let source = Source::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).key();
+        c.bench_function(&format!("reserve and settle a login {name}"), |bencher| {
+            bencher.iter(|| {
+                runtime.block_on(async {
+                    let begun = guard.begin(black_box("ann@example.com"), source).await;
+                    assert!(begun.is_ok());
+                    if let Ok(attempt) = begun {
+                        attempt.settle(Ending::Succeeded).written().await;
+                    }
+                });
+            });
+        });
+    }
+}
+
+criterion_group!(decide, reading, deciding, remembering, guarding);
 criterion_main!(decide);
