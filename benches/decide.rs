@@ -31,8 +31,8 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, header};
 use portcullis::flow::{Admission, Flow, LimitOutcome, LimitTally, Limits, Standing};
 use portcullis::model::{
-    Clock, CountedBy, Credential, Entropy, IssuerId, NonEmpty, Now, PrincipalFacts, RequestHead, ScopeSet, Secret, Source, Tick,
-    Timestamp, WithoutStore,
+    Clock, CountedBy, Credential, Entropy, IssuerId, NonEmpty, Now, PrincipalFacts, RequestHead, ScopeSet, Secret, Source,
+    Tick, Timestamp, WithoutStore,
 };
 use portcullis::plan::compile::{self, Machine, SecretSource};
 use portcullis::plan::{Issuer, IssuerKind, Plan};
@@ -303,8 +303,7 @@ fn guard(shared: Option<Valkey>) -> Result<Arc<LoginGuard>, portcullis::model::E
     let guard = LoginGuard::new(terms, &key, Arc::new(Still), Arc::new(Unwatched));
     Ok(Arc::new(match shared {
         Some(valkey) => {
-            let sharing =
-                SharedTerms { valkey, lease: Duration::from_mins(1), gateways: 2, without: WithoutStore::Local };
+            let sharing = SharedTerms { valkey, lease: Duration::from_mins(1), gateways: 2, without: WithoutStore::Local };
             guard.sharing(sharing, &Zeros)
         }
         None => guard,
