@@ -16,7 +16,7 @@ use portcullis::plan::{Issuer, IssuerKind, Plan};
 use portcullis::rules::lockout::LockRule;
 use portcullis::rules::login_budget::{BudgetRule, FailureWindow};
 use portcullis::store::cuts::Cuts;
-use portcullis::store::login_guard::{GuardTerms, GuardWitness, Happening, LoginGuard};
+use portcullis::store::login_guard::{GuardKey, GuardTerms, GuardWitness, Happening, LoginGuard};
 use portcullis::store::revocations::{Revocations, Unwitnessed};
 use portcullis::verify::Unavailable;
 use portcullis::verify::Verifier;
@@ -97,6 +97,8 @@ impl LimitTally for Uncounted {
 
 impl GuardWitness for Uncounted {
     fn happened(&self, _: &str, _: Happening) {}
+
+    fn not_kept(&self) {}
 }
 
 /// What decides about requests.
@@ -140,7 +142,8 @@ pub(crate) fn login_guard(clock: Arc<dyn Clock>) -> Arc<LoginGuard> {
     }
     let window = FailureWindow { attempts: 10, within: minute, count_success: false };
     let rule = BudgetRule { lock: Some(LockRule::new(5, minute * 30)), window: Some(window) };
-    Arc::new(LoginGuard::new(GuardTerms { name: "login".into(), by, rule }, clock, &Zeros, Arc::new(Uncounted)))
+    let terms = GuardTerms { name: "login".into(), by, rule };
+    Arc::new(LoginGuard::new(terms, &GuardKey::random(&Zeros), clock, Arc::new(Uncounted)))
 }
 
 /// What a future comes to that need not wait; `None` if it would have to.

@@ -128,10 +128,12 @@ fn login_guards(plan: &Plan, mut memory: GuardMemory, means: &Means<'_>) -> Box<
     plan.login_guards.iter().map(&mut start).collect()
 }
 
-/// How long an attempt may be under way: until the head of an answer at the latest, and a little more.
+/// How long an attempt may be under way: until the head of an answer at the latest, or the beginning of its body where that tells
+/// how it ended, and a little more.
 fn lease(plan: &Plan, guard: LoginGuardId) -> Duration {
-    let guarded = plan.routes.iter().filter(|route| route.login_guard.as_ref().is_some_and(|named| named.id == guard));
+    let guarded = plan.routes.iter().filter(|route| route.login_guards.iter().any(|named| named.id == guard));
     let longest = guarded.filter_map(|route| match &route.target {
+        Target::Upstream(upstream) if route.reads_answers() => Some(upstream.total_timeout + upstream.read_timeout),
         Target::Upstream(upstream) => Some(upstream.total_timeout),
         Target::TokenService | Target::Receiver(..) => None,
     });

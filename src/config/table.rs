@@ -138,6 +138,11 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Reports what is wrong with the keys together.
+    pub(crate) fn report(&mut self, finding: Finding) {
+        self.report.add(finding);
+    }
+
     fn find(&self, key: &str) -> Option<&'a Entry> {
         self.entries.iter().find(|entry| &*entry.key == key)
     }

@@ -21,12 +21,13 @@ use crate::rules::access::Permit;
 use crate::rules::bearer;
 use crate::rules::routing::Found;
 use crate::store::cuts::Fingerprint;
-use crate::store::login_guard::{Attempt, LoginGuard};
+use crate::store::login_guard::LoginGuard;
 use crate::store::revocations::Revocations;
 use crate::verify::{Recall, Verifier};
 
 use limits::Payer;
 pub use limits::{LimitOutcome, LimitTally, Limits, Standing};
+use login::{Held, Unwritten};
 use passage::Passenger;
 pub use passage::{Asking, Inspection};
 
@@ -62,8 +63,10 @@ pub struct Forward {
     passenger: Option<Passenger>,
     /// The token that its upstream is shown, and whose it is.
     vouched: Option<(IssuerId, Fingerprint)>,
-    /// What it holds of the budgets of its login guard, until it is settled.
-    attempt: Option<Attempt>,
+    /// What it holds of the budgets of its login guards, until that is settled.
+    attempts: Vec<Held>,
+    /// What is settled, and is to be written down before the request is done.
+    settled: Unwritten,
 }
 
 /// A request that is refused, and the route in whose style that is said; `None` if it reached none.
@@ -135,8 +138,9 @@ impl Flow {
             }
             (Some(_) | None, _) => None,
         };
-        if route.login_guard.is_none() && (route.passage.is_none() || passenger.is_some()) {
-            return Admission::Forward(Forward { route, permit, passenger, vouched, attempt: None });
+        if !login::is_guarded(&route) && (route.passage.is_none() || passenger.is_some()) {
+            let (attempts, settled) = (Vec::new(), Vec::new());
+            return Admission::Forward(Forward { route, permit, passenger, vouched, attempts, settled });
         }
         Admission::Inspect(Inspection { route, permit, passenger, vouched })
     }

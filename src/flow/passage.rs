@@ -92,11 +92,8 @@ impl Flow {
             (passenger, _) => passenger,
         };
         // Last, so that no attempt is held while something else is waited for.
-        let attempt = match &route.login_guard {
-            Some(guard) => Some(self.attempt(guard, &permit, asking).await?),
-            None => None,
-        };
-        Ok(Forward { route, permit, passenger, vouched, attempt })
+        let attempts = self.attempt(&route, &permit, asking).await?;
+        Ok(Forward { route, permit, passenger, vouched, attempts, settled: Vec::new() })
     }
 
     async fn passenger(&self, passage: &Passage, asking: Asking<'_>, now: Now) -> Result<Passenger, Denial> {
@@ -135,10 +132,9 @@ impl Flow {
     }
 
     /// Closes the books on a forwarded request, before the first byte of its answer goes down: what it may have ended is cut.
+    /// Only a login whose answer tells in its body how it ended stays open ([`Forward::awaits_body`]).
     pub async fn settle(&self, forward: &mut Forward, outcome: Outcome, now: Now) {
-        if let (Some(attempt), Some(guard)) = (forward.attempt.take(), &forward.route.login_guard) {
-            attempt.settle(login::ending_of(guard, outcome)).await;
-        }
+        Self::settle_attempts(forward, outcome).await;
         if let (Some(passage), Some(passenger)) = (&forward.route.passage, &forward.passenger) {
             self.disembark(passage, passenger, outcome, now).await;
         }

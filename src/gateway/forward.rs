@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, FORWARDED, HOST, IF_RANGE, RANGE};
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
@@ -51,6 +51,13 @@ pub(super) fn rewrite(
         upstream.remove_header(name);
     }
     join_cookies(upstream)?;
+    if forward.route.reads_answers() {
+        // Its answers are read here, whole and plain.
+        upstream.insert_header(ACCEPT_ENCODING, "identity")?;
+        for name in [RANGE, IF_RANGE] {
+            upstream.remove_header(&name);
+        }
+    }
     if !forward.route.forward_authorization {
         upstream.remove_header(&AUTHORIZATION);
     }

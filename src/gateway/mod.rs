@@ -13,6 +13,7 @@ mod forward;
 mod guard;
 mod in_process;
 mod inspect;
+mod judging;
 mod listen;
 mod patience;
 mod peers;

@@ -4,6 +4,7 @@
 //! a failure) and one dress: every response passes `Envelope::dress` exactly once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use crate::gateway::deciding::Step;
 use crate::gateway::faults;
 use crate::gateway::forward;
 use crate::gateway::in_process::{self, Inside};
+use crate::gateway::judging::Gathered;
 use crate::gateway::peers::{PeerSet, Peers};
 use crate::gateway::reading;
 use crate::gateway::relay;
@@ -68,6 +70,8 @@ pub(super) struct Serving {
     tries: usize,
     asked: Option<Tick>,
     settled: bool,
+    /// What has come of an answer that is judged by its body.
+    answered: Gathered,
 }
 
 impl Serving {
@@ -134,6 +138,10 @@ impl Gateway {
         match answered {
             Ok(reply) => {
                 self.settle(ctx, Outcome::Answered(reply.status.as_u16())).await;
+                if let Some(forward) = &mut ctx.forward {
+                    ctx.answered.take(forward, Some(&reply.body), true);
+                    forward.conclude().await;
+                }
                 self.answer(session, ctx, reply, false).await?;
                 Ok(true)
             }
@@ -264,6 +272,10 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         self.settle(ctx, Outcome::Answered(response.status.as_u16())).await;
+        if let Some(forward) = &mut ctx.forward {
+            Gathered::begin(forward, &response.headers);
+            forward.conclude().await;
+        }
         if ctx.route.as_ref().is_some_and(|route| route.gives_tokens()) {
             response.insert_header(CACHE_CONTROL, "no-store")?;
             response.insert_header(PRAGMA, "no-cache")?;
@@ -275,6 +287,19 @@ impl ProxyHttp for Gateway {
         dress.put_on(session, response);
         relay::fit(session, response);
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        if let Some(forward) = &mut ctx.forward {
+            ctx.answered.take(forward, body.as_ref(), end);
+        }
+        Ok(None)
     }
 
     fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Self::CTX, error: Box<Error>) -> Box<Error> {
@@ -333,6 +358,10 @@ impl ProxyHttp for Gateway {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         // Who never got an answer may still have ended something.
         self.settle(ctx, error.map_or(Outcome::Unknown, faults::outcome_of)).await;
+        if let Some(forward) = &mut ctx.forward {
+            ctx.answered.end(forward, error.is_none());
+            forward.conclude().await;
+        }
         self.metrics.served(Served { route: ctx.route.as_ref().map(|route| route.index), status, took });
         if let Some(error) = error {
             let route = ctx.route.as_ref().map_or("none", |route| &*route.name);

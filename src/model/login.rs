@@ -1,6 +1,6 @@
 //! A login at a token service that is not ours, as a guard in front of it sees it.
 
-use crate::model::Location;
+use crate::model::{Location, Pointer};
 
 /// Where a login names its account.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -9,6 +9,39 @@ pub enum AccountPlace {
     Subject,
     /// The request tells it here; never the Bearer token.
     Told(Location),
+}
+
+/// One way in which a token service says how a login ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sign {
+    /// The status of its answer.
+    pub status: u16,
+    /// What the JSON object in it must have besides, if that matters.
+    pub body: Option<BodySign>,
+}
+
+/// A member of an answer's JSON object that means something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BodySign {
+    /// Which.
+    pub pointer: Pointer,
+    /// What it must be.
+    pub wanted: Wanted,
+}
+
+/// What a member must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// This text.
+    Text(Box<str>),
+    /// This number, written as a whole one.
+    Whole(i64),
+    /// This.
+    Flag(bool),
+    /// There, whatever it is; null is not there.
+    There,
+    /// Not there.
+    Absent,
 }
 
 /// What attempts are counted by.

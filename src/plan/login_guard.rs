@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::model::{AccountPlace, CountedBy, NonEmpty, WithoutStore};
+use crate::rules::login_answer::AnswerRule;
 use crate::rules::login_budget::BudgetRule;
 
 /// The place of a guard in the plan's table of guards.
@@ -20,14 +21,23 @@ pub struct LoginGuard {
     pub name: Arc<str>,
     /// Where a login names its account.
     pub account: AccountPlace,
-    /// The statuses that mean that a login is right; `None` for all of 2xx.
-    pub success: Option<Box<[u16]>>,
-    /// The statuses that mean that it is wrong.
-    pub failure: Box<[u16]>,
+    /// What answers say of a login.
+    pub answers: AnswerRule,
     /// What attempts are counted by.
     pub by: NonEmpty<CountedBy>,
     /// What each counter takes.
     pub rule: BudgetRule,
     /// What is done while the store that gateways share is away.
     pub without_store: WithoutStore,
+}
+
+/// A guard whose locks hold on a route that tries no password.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GuardCheck {
+    /// Which.
+    pub guard: LoginGuardId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where the route's requests name their account.
+    pub account: AccountPlace,
 }

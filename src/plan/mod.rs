@@ -23,7 +23,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 pub use crate::config::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
-use crate::model::{NonEmpty, Secret, Source, SourcePrefix, Style};
+use crate::model::{AccountPlace, NonEmpty, Secret, Source, SourcePrefix, Style};
 use crate::rules::access::Access;
 use crate::rules::envelope::Envelope;
 use crate::rules::forwarded::TrustedProxies;
@@ -33,7 +33,7 @@ use crate::rules::networks::Sources;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
 pub use limit::{Limit, LimitKey, OnStoreOutage, Policy, RouteLimits};
-pub use login_guard::{LoginGuard, LoginGuardId};
+pub use login_guard::{GuardCheck, LoginGuard, LoginGuardId};
 pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;
 pub use receiver::{PushProtocol, Receiver, ReceiverId};
@@ -196,11 +196,25 @@ pub struct Route {
     pub passage: Option<Passage>,
     /// Its rate limits.
     pub limits: RouteLimits,
-    /// What keeps passwords from being guessed here, if it is a login at a token service that is not ours.
-    pub login_guard: Option<Arc<LoginGuard>>,
+    /// What keeps passwords from being guessed here, if it is a login at a token service that is not ours. All must admit an
+    /// attempt; none is here twice.
+    pub login_guards: Box<[Arc<LoginGuard>]>,
+    /// The guards whose locks hold here too, though no password is tried.
+    pub checks: Box<[GuardCheck]>,
 }
 
 impl Route {
+    /// Where a login or a check of its guards finds an account.
+    pub fn accounts(&self) -> impl Iterator<Item = &AccountPlace> {
+        self.login_guards.iter().map(|guard| &guard.account).chain(self.checks.iter().map(|check| &check.account))
+    }
+
+    /// Whether the bodies of its answers tell how logins ended.
+    #[must_use]
+    pub fn reads_answers(&self) -> bool {
+        self.login_guards.iter().any(|guard| guard.answers.reads_bodies())
+    }
+
     /// The style in which its refusals are spoken.
     #[must_use]
     pub fn style(&self) -> Style {

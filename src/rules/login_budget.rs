@@ -302,17 +302,6 @@ impl Budget {
     }
 }
 
-/// How an attempt ended, by the status of its answer; `success` is all of 2xx unless it is said. What is said to be neither was
-/// no attempt: the service did not look at the password, or it failed by itself.
-#[must_use]
-pub fn ending(status: u16, success: Option<&[u16]>, failure: &[u16]) -> Ending {
-    if failure.contains(&status) {
-        return Ending::Failed;
-    }
-    let succeeded = success.map_or((200..300).contains(&status), |statuses| statuses.contains(&status));
-    if succeeded { Ending::Succeeded } else { Ending::Abandoned }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -383,16 +372,6 @@ mod tests {
         assert!(budget.is_blank(&locking(), at(3_600_000)));
         attempt(&mut budget, &locking(), Ending::Failed, 3_600_000);
         assert_eq!(budget.begin(&locking(), at(3_600_000)), Answer::Admitted);
-    }
-
-    #[test]
-    fn only_what_is_said_to_be_a_failure_is_one() {
-        let of = |status| ending(status, None, &[401, 403]);
-        assert_eq!([200, 204, 299].map(of), [Ending::Succeeded; 3]);
-        assert_eq!([401, 403].map(of), [Ending::Failed; 2]);
-        assert_eq!([302, 400, 429, 500, 503].map(of), [Ending::Abandoned; 5]);
-        assert_eq!(ending(302, Some(&[302]), &[200]), Ending::Succeeded);
-        assert_eq!(ending(200, Some(&[302]), &[200]), Ending::Failed);
     }
 
     #[test]

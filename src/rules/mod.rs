@@ -16,6 +16,7 @@ pub mod head;
 pub mod host;
 pub mod identity;
 pub mod lockout;
+pub mod login_answer;
 pub mod login_budget;
 pub mod networks;
 pub mod passage;

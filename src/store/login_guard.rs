@@ -6,6 +6,7 @@
 //! known of them. A counter that counts anything is never pushed out: when there is no room, newcomers are refused. Deliberately
 //! absent: where a login names its account (`rules::account_key`), and files (`store::journal`).
 
+mod attempt;
 mod eviction;
 mod local;
 mod locks;
@@ -30,6 +31,7 @@ use crate::model::{Clock, CountedBy, Denial, Entropy, NonEmpty, SourceKey};
 use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, BudgetRule};
 use crate::store::revocations::NotKept;
+pub use attempt::{Attempt, Settled};
 pub use eviction::watch_eviction;
 use local::Local;
 pub use locks::{AccountMark, Cleared, Lock, Whose};
@@ -149,16 +151,6 @@ impl fmt::Debug for AccountHashing {
     }
 }
 
-/// An attempt that may go on. If it is dropped unsettled, we failed and not the caller: the reservations are given back.
-#[derive(Debug)]
-#[must_use = "an attempt that is dropped is given back"]
-pub struct Attempt {
-    guard: Arc<LoginGuard>,
-    caller: Caller,
-    /// Nothing once it is settled.
-    hold: Option<Hold>,
-}
-
 impl LoginGuard {
     /// A guard that has seen nothing yet, and whose counters end with the process.
     #[must_use]
@@ -230,6 +222,23 @@ impl LoginGuard {
         let _ = tokio::time::timeout(LOOK_EVERY + scatter, settled).await;
     }
 
+    /// Whether the account may try at all, without trying: attempts in flight are nobody's business here.
+    ///
+    /// # Errors
+    /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room; `StoreUnavailable` if the
+    /// counters are shared, the store is away, and nobody is let in then.
+    pub async fn consult(&self, account: &str, source: SourceKey) -> Result<(), Denial> {
+        let caller = Caller { account: self.hash(account), source };
+        let refusal = match &self.team {
+            Some(team) => team.consult(caller).await,
+            None => self.counters.consult(&self.terms, caller, self.clock.now()).map(Refusal::Answer),
+        };
+        match refusal {
+            Some(refusal) => Err(self.refuse(refusal)),
+            None => Ok(()),
+        }
+    }
+
     /// Counts a login that could not be read.
     pub fn note_unreadable(&self) {
         self.witness.happened(&self.terms.name, Happening::Unreadable);
@@ -246,7 +255,7 @@ impl LoginGuard {
                 if let (Hold::Here(_), Some(_)) = (&hold, &self.team) {
                     self.witness.happened(&self.terms.name, Happening::Alone);
                 }
-                Some(Ok(Attempt { guard: Arc::clone(self), caller, hold: Some(hold) }))
+                Some(Ok(Attempt::new(Arc::clone(self), caller, hold)))
             }
             Err(Refusal::Answer(Answer::Busy)) => None,
             Err(refusal) => Some(Err(self.refuse(refusal))),
@@ -265,8 +274,8 @@ impl LoginGuard {
         denial
     }
 
-    /// What is said once an attempt is settled.
-    fn settled(&self, caller: Caller, ending: Ending, locks: bool) {
+    /// Wakes those who wait for an attempt to be settled.
+    fn wake(&self, ending: Ending, locks: bool) {
         // Where counters are shared, everybody who waits asks the store: no more of them than there may be room for.
         match (&self.team, ending) {
             (None, _) => self.settled.notify_waiters(),
@@ -274,6 +283,11 @@ impl LoginGuard {
             (Some(_), Ending::Failed) => {}
             (Some(_), Ending::Succeeded | Ending::Abandoned) => self.settled.notify_one(),
         }
+    }
+
+    /// What is said once an attempt is settled.
+    fn settled(&self, caller: Caller, ending: Ending, locks: bool) {
+        self.wake(ending, locks);
         self.witness.happened(
             &self.terms.name,
             match ending {
@@ -289,8 +303,8 @@ impl LoginGuard {
     }
 
     /// Waits until a lock is written down.
-    async fn keep(&self, locks: bool) {
-        if locks && let Err(NotKept) = self.counters.written().await {
+    async fn keep(&self) {
+        if let Err(NotKept) = self.counters.written().await {
             tracing::error!(guard = &*self.terms.name, "a lock could not be written down; it holds until a restart");
             self.witness.not_kept();
         }
@@ -300,46 +314,6 @@ impl LoginGuard {
         let mut hash = [0; 32];
         hash.iter_mut().zip(hmac::sign(&self.key.0, account.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
         hash
-    }
-}
-
-impl Attempt {
-    /// Settles it, now that its outcome is known. A lock that this begins holds at once and is written down when this returns;
-    /// where that fails, it holds until a restart. Where counters are shared, the store knows when this returns, or is told when
-    /// it is back.
-    pub async fn settle(mut self, ending: Ending) {
-        let Some(hold) = self.hold.take() else { return };
-        let Self { guard, caller, .. } = &self;
-        match hold {
-            Hold::There(held) => {
-                let locks = held.team().settle(held, ending).await;
-                guard.settled(*caller, ending, locks);
-            }
-            Hold::Here(reservations) => {
-                let acquainted = reservations.iter().any(|reservation| reservation.acquainted);
-                let locks = guard.counters.settle(&guard.terms, *caller, reservations, ending, guard.clock.now());
-                guard.settled(*caller, ending, locks);
-                if let Some(team) = &guard.team {
-                    team.settle_late(*caller, acquainted, ending).await;
-                }
-                guard.keep(locks).await;
-            }
-        }
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        match self.hold.take() {
-            None => return,
-            // Dropping it gives it back.
-            Some(Hold::There(held)) => drop(held),
-            Some(Hold::Here(reservations)) => {
-                let Self { guard, caller, .. } = self;
-                guard.counters.settle(&guard.terms, *caller, reservations, Ending::Abandoned, guard.clock.now());
-            }
-        }
-        self.guard.settled(self.caller, Ending::Abandoned, false);
     }
 }
 

@@ -19,6 +19,8 @@ mod issuers;
 mod lifecycle;
 mod limits;
 mod locks;
+mod login_answers;
+mod login_checks;
 mod many_nodes_cuts;
 mod many_nodes_guards;
 mod many_nodes_limits;

@@ -57,6 +57,30 @@ impl<N: Notation> Notation for Filled<N> {
     }
 }
 
+/// One, or a list of them that is not empty.
+pub(crate) struct OneOrMore<N>(pub(crate) N);
+
+impl<N: Notation> Notation for OneOrMore<N> {
+    type Value = Vec<N::Value>;
+
+    fn read(&self, node: &Node, report: &mut Report) -> Option<Vec<N::Value>> {
+        match node.kind {
+            Kind::List(_) => Filled(&self.0).read(node, report),
+            Kind::Text(_) | Kind::Whole(_) | Kind::Flag(_) | Kind::Table(_) | Kind::Other(_) => {
+                self.0.read(node, report).map(|one| vec![one])
+            }
+        }
+    }
+
+    fn show(&self, value: &Vec<N::Value>) -> Option<Json> {
+        Filled(&self.0).show(value)
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "anyOf": [self.0.schema(), Filled(&self.0).schema()] })
+    }
+}
+
 /// The same, with its place.
 pub(crate) struct Placed<N>(pub(crate) N);
 

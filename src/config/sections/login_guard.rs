@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use crate::config::At;
-use crate::config::notation::{Either, Filled, Flag, Keys, Lasting, Whole, Word};
+use crate::config::notation::{Either, Filled, Flag, Keys, Lasting, Mapped, Notation, OneOrMore, Placed, Whole, Word};
+use crate::config::sections::login_answer::{SignNotation, refusals};
 use crate::config::sections::role::POINTER;
 use crate::config::table::Table;
 use crate::config::units::{days, minutes, seconds};
-use crate::config::values::{HEADER, TEXT};
-use crate::model::{AccountPlace, CountedBy, Location, WithoutStore};
+use crate::config::values::{HEADER, NAME, TEXT};
+use crate::model::{AccountPlace, CountedBy, Location, Sign, WithoutStore};
 
 /// `[login_guard.NAME]`
 #[derive(Debug)]
 pub(crate) struct LoginGuard {
     pub(crate) account: Option<At<AccountPlace>>,
-    pub(crate) success: Option<At<Vec<u16>>>,
-    pub(crate) failure: At<Vec<u16>>,
+    pub(crate) success: Option<At<Vec<At<Sign>>>>,
+    pub(crate) failure: At<Vec<At<Sign>>>,
     pub(crate) by: At<Vec<CountedBy>>,
     pub(crate) consecutive: At<u32>,
     pub(crate) lock_for: At<Duration>,
@@ -30,28 +31,24 @@ const COUNTERS: &[(&str, CountedBy)] =
 
 impl LoginGuard {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
-        let status = || Filled(Whole(200..=499_u16));
         Self {
             account: t.required(
                 "account",
-                Either {
-                    text: Word(&[("subject", AccountPlace::Subject)]),
-                    other: Keys(place),
-                    example: "{ json = \"/email\" }",
-                },
+                account(),
                 "Where a login names its account: { json = \"/email\" }, { form = \"username\" }, { header = \"…\" }, or \"subject\" \
                  of the token that the route asks for.",
             ),
             success: t.optional(
                 "success",
-                status(),
-                "The statuses by which the service says that a login is right; all of 2xx when left out.",
+                Filled(SignNotation),
+                "What says that a login is right: statuses, or { status = 200, pointer = \"/ok\", equals = true } about the JSON in \
+                 the answer; all of 2xx when left out.",
             ),
             failure: t.or(
                 "failure",
-                status(),
-                vec![401, 403],
-                "The statuses by which it says that it is wrong. What is neither counts nothing.",
+                Filled(SignNotation),
+                refusals(),
+                "What says that it is wrong, likewise; it goes before success. What is neither counts nothing.",
             ),
             by: t.or(
                 "by",
@@ -78,6 +75,43 @@ impl LoginGuard {
             ),
         }
     }
+}
+
+fn account() -> impl Notation<Value = AccountPlace> {
+    Either { text: Word(&[("subject", AccountPlace::Subject)]), other: Keys(place), example: "{ json = \"/email\" }" }
+}
+
+/// A guard that a route asks without trying a password.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) guard: Option<At<String>>,
+    pub(crate) account: Option<At<AccountPlace>>,
+}
+
+impl Check {
+    fn of(guard: At<String>) -> Self {
+        Self { guard: Some(guard), account: None }
+    }
+
+    fn read(t: &mut Table<'_>) -> Self {
+        Self {
+            guard: t.required("guard", NAME, "The name of a [login_guard.NAME]."),
+            account: t.optional(
+                "account",
+                account(),
+                "Where requests of this route name their account, if not where those of the guard do.",
+            ),
+        }
+    }
+}
+
+/// `check` of a route.
+pub(crate) fn check() -> impl Notation<Value = Vec<Check>> {
+    OneOrMore(Either {
+        text: Mapped { notation: Placed(NAME), into: Check::of },
+        other: Keys(Check::read),
+        example: "{ guard = \"login\", account = { form = \"username\" } }",
+    })
 }
 
 fn place(t: &mut Table<'_>) -> AccountPlace {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::Method;
 
 use crate::config::At;
-use crate::config::notation::{Either, Filled, Flag, Keys, Lasting, Mapped, Named, Names, Placed, Word};
+use crate::config::notation::{Either, Filled, Flag, Keys, Lasting, Mapped, Named, Names, OneOrMore, Placed, Word};
 use crate::config::sections::role::{Passage, passage};
-use crate::config::sections::{Settings, Sources};
+use crate::config::sections::{Check, Settings, Sources, check};
 use crate::config::table::Table;
 use crate::config::units::{days, seconds};
 use crate::config::values::{ClaimNotation, METHOD, NAME, SCOPE, TEXT};
@@ -26,7 +26,8 @@ pub(crate) struct Route {
     pub(crate) activity: At<bool>,
     pub(crate) ends: Option<At<Ends>>,
     pub(crate) role: Option<At<Passage>>,
-    pub(crate) login_guard: Option<At<String>>,
+    pub(crate) login_guard: Option<At<Vec<At<String>>>>,
+    pub(crate) check: Option<At<Vec<Check>>>,
     pub(crate) settings: Settings,
 }
 
@@ -96,8 +97,15 @@ impl Route {
             ),
             login_guard: t.optional(
                 "login_guard",
-                NAME,
-                "What keeps passwords from being guessed here: the name of a [login_guard.NAME].",
+                OneOrMore(Placed(NAME)),
+                "What keeps passwords from being guessed here: the name of a [login_guard.NAME], or several, all of which must \
+                 admit an attempt.",
+            ),
+            check: t.optional(
+                "check",
+                check(),
+                "Guards whose locks hold here too, though no password is tried: \"login\", or { guard = \"login\", account = \
+                 { form = \"username\" } }, or a list.",
             ),
             settings: Settings::read(t, Some(defaults)),
         }

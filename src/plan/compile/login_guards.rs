@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use crate::config::{self, AccessRule, At, Finding};
-use crate::model::{AccountPlace, CountedBy, Location, NonEmpty, WithoutStore};
+use crate::model::{AccountPlace, CountedBy, Location, NonEmpty, Sign, WithoutStore};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
-use crate::plan::{LoginGuard, LoginGuardId};
+use crate::plan::{GuardCheck, LoginGuard, LoginGuardId};
 use crate::rules::lockout::LockRule;
+use crate::rules::login_answer::AnswerRule;
 use crate::rules::login_budget::{BudgetRule, FailureWindow};
+
+/// The guards of a route, and those whose locks hold there.
+pub(super) type Guarded = (Box<[Arc<LoginGuard>]>, Box<[GuardCheck]>);
 
 /// There is a mistake, and it is in the report.
 pub(super) struct Mistaken;
@@ -26,7 +30,7 @@ impl Workshop<'_> {
 
     fn login_guard(&mut self, id: LoginGuardId, name: &str, written: &At<config::LoginGuard>) -> Option<LoginGuard> {
         let guard = &written.value;
-        self.check_statuses(guard);
+        self.check_signs(guard);
         let rule = self.budget_rule(guard)?;
         let by = self.counters(guard, &rule)?;
         self.check_outage(guard, &rule);
@@ -34,8 +38,10 @@ impl Workshop<'_> {
             id,
             name: name.into(),
             account: guard.account.as_ref()?.value.clone(),
-            success: guard.success.as_ref().map(|statuses| statuses.value.clone().into()),
-            failure: guard.failure.value.clone().into(),
+            answers: AnswerRule {
+                success: guard.success.as_ref().map(|signs| bare(&signs.value)),
+                failure: bare(&guard.failure.value),
+            },
             by,
             rule,
             without_store: guard.on_store_outage.value,
@@ -60,15 +66,29 @@ impl Workshop<'_> {
         }
     }
 
-    fn check_statuses(&mut self, guard: &config::LoginGuard) {
-        let failures = &guard.failure;
-        let is_success = |status: &&u16| match &guard.success {
-            Some(success) => success.value.contains(status),
-            None => false,
-        };
-        if let (Some(status), Some(success)) = (failures.value.iter().find(is_success), &guard.success) {
-            let finding = Finding::error(success.place, format!("{status} cannot mean success and failure"));
-            self.report.add(if failures.written { finding.context(failures.place, "also named here") } else { finding });
+    /// What is said twice, or could never be reached, is a mistake.
+    fn check_signs(&mut self, guard: &config::LoginGuard) {
+        let failures = &guard.failure.value;
+        let successes: &[At<Sign>] = guard.success.as_ref().map(|success| &*success.value).unwrap_or_default();
+        for (index, sign) in failures.iter().enumerate() {
+            self.check_sign(sign, failures.get(..index).unwrap_or_default(), "a failure already, whatever its body says");
+        }
+        for (index, sign) in successes.iter().enumerate() {
+            self.check_sign(sign, successes.get(..index).unwrap_or_default(), "a success already, whatever its body says");
+            let clash = |failure: &&At<Sign>| failure.value == sign.value || covers(failure, sign);
+            let Some(failure) = failures.iter().find(clash) else { continue };
+            let title = format!("{} cannot mean success and failure", sign.value.status);
+            let finding = Finding::error(sign.place, title);
+            let written = guard.failure.written;
+            self.report.add(if written { finding.context(failure.place, "also named here") } else { finding });
+        }
+    }
+
+    fn check_sign(&mut self, sign: &At<Sign>, before: &[At<Sign>], means: &str) {
+        if let Some(other) = before.iter().find(|other| other.value == sign.value || covers(other, sign) || covers(sign, other))
+        {
+            let finding = Finding::error(sign.place, format!("every answer with {} is {means}", sign.value.status));
+            self.report.add(finding.context(other.place, "named here").help("leave one of them out"));
         }
     }
 
@@ -122,21 +142,58 @@ impl Workshop<'_> {
         NonEmpty::new(counters).ok()
     }
 
-    /// The guard of a route, if it names one.
-    pub(super) fn guarded(
-        &mut self,
-        route: &config::Route,
-        guards: &Directory<Arc<LoginGuard>>,
-    ) -> Result<Option<Arc<LoginGuard>>, Mistaken> {
-        let Some(name) = &route.login_guard else { return Ok(None) };
-        let guard = Arc::clone(guards.find(name, self.report).ok_or(Mistaken)?);
-        self.check_subject(route, name, &guard);
-        self.check_bodies(route, name, &guard);
-        Ok(Some(guard))
+    /// The guards of a route, and those whose locks hold there.
+    pub(super) fn guarded(&mut self, route: &config::Route, guards: &Directory<Arc<LoginGuard>>) -> Result<Guarded, Mistaken> {
+        let mut places: Vec<(&At<String>, AccountPlace)> = Vec::new();
+        let (mut named, mut checks): (Vec<Arc<LoginGuard>>, Vec<GuardCheck>) = (Vec::new(), Vec::new());
+        let mut mistaken = false;
+        for name in route.login_guard.iter().flat_map(|names| &names.value) {
+            let Some(guard) = guards.find(name, self.report) else {
+                mistaken = true;
+                continue;
+            };
+            self.check_first(name, &places);
+            places.push((name, guard.account.clone()));
+            named.push(Arc::clone(guard));
+        }
+        for check in route.check.iter().flat_map(|checks| &checks.value) {
+            let found = check.guard.as_ref().and_then(|name| Some((name, guards.find(name, self.report)?)));
+            let Some((name, guard)) = found else {
+                mistaken = true;
+                continue;
+            };
+            self.check_first(name, &places);
+            let account = check.account.as_ref().map_or(&guard.account, |account| &account.value).clone();
+            places.push((name, account.clone()));
+            checks.push(GuardCheck { guard: guard.id, name: Arc::clone(&guard.name), account });
+        }
+        self.check_places(route, &places);
+        // In one order on every route, so that two that wait do not wait for each other.
+        named.sort_by_key(|guard| guard.id.0);
+        if mistaken { Err(Mistaken) } else { Ok((named.into(), checks.into())) }
     }
 
-    fn check_subject(&mut self, route: &config::Route, name: &At<String>, guard: &LoginGuard) {
-        let Some(access) = route.access.as_ref().filter(|_| guard.account == AccountPlace::Subject) else { return };
+    fn check_first(&mut self, name: &At<String>, before: &[(&At<String>, AccountPlace)]) {
+        if let Some((first, _)) = before.iter().find(|(first, _)| first.value == name.value) {
+            let finding = Finding::error(name.place, format!("`{}` is named twice", name.value));
+            self.report.add(finding.context(first.place, "the first time"));
+        }
+    }
+
+    fn check_places(&mut self, route: &config::Route, places: &[(&At<String>, AccountPlace)]) {
+        for (index, (name, place)) in places.iter().enumerate() {
+            self.check_subject(route, name, place);
+            self.check_bodies(route, name, place);
+            let others = places.get(..index).unwrap_or_default().iter();
+            if let Some((other, _)) = others.filter(|(_, other)| differ(other, place)).last() {
+                let finding = Finding::error(name.place, "a body is either JSON or a form, and these two look in both");
+                self.report.add(finding.context(other.place, "the other one"));
+            }
+        }
+    }
+
+    fn check_subject(&mut self, route: &config::Route, name: &At<String>, place: &AccountPlace) {
+        let Some(access) = route.access.as_ref().filter(|_| *place == AccountPlace::Subject) else { return };
         match access.value {
             AccessRule::Bearer(_) => {}
             AccessRule::Public | AccessRule::Optional(_) => {
@@ -147,15 +204,28 @@ impl Workshop<'_> {
     }
 
     /// A body is read in one way: what the role and the guard look for is in JSON or in a form, not in both.
-    fn check_bodies(&mut self, route: &config::Route, name: &At<String>, guard: &LoginGuard) {
-        let AccountPlace::Told(account) = &guard.account else { return };
+    fn check_bodies(&mut self, route: &config::Route, name: &At<String>, place: &AccountPlace) {
         let Some(role) = &route.role else { return };
-        let differ = |at: &At<Location>| {
-            matches!((&at.value, account), (Location::Json(_), Location::Form(_)) | (Location::Form(_), Location::Json(_)))
-        };
-        if let Some(other) = role.value.token.iter().chain(&role.value.subject).find(|at| differ(at)) {
+        let differs = |at: &&At<Location>| differ(&AccountPlace::Told(at.value.clone()), place);
+        if let Some(other) = role.value.token.iter().chain(&role.value.subject).find(differs) {
             let finding = Finding::error(name.place, "a body is either JSON or a form, and the account is in the other");
             self.report.add(finding.context(other.place, "what the role looks for"));
         }
     }
+}
+
+fn differ(one: &AccountPlace, other: &AccountPlace) -> bool {
+    use AccountPlace::Told;
+    let is_json = |place: &AccountPlace| matches!(place, Told(Location::Json(_)));
+    let is_form = |place: &AccountPlace| matches!(place, Told(Location::Form(_)));
+    (is_json(one) && is_form(other)) || (is_form(one) && is_json(other))
+}
+
+/// Whether a sign is about every answer that another is about.
+fn covers(sign: &At<Sign>, other: &At<Sign>) -> bool {
+    sign.value.status == other.value.status && sign.value.body.is_none()
+}
+
+fn bare(signs: &[At<Sign>]) -> Box<[Sign]> {
+    signs.iter().map(|sign| sign.value.clone()).collect()
 }

@@ -62,7 +62,7 @@ impl Workshop<'_> {
 
     fn route(&mut self, route: &At<config::Route>, catalogue: &Catalogue<'_>) -> Option<Draft> {
         let Catalogue { issuers, upstreams, limits, login_guards, wardrobe } = catalogue;
-        let login_guard = self.guarded(&route.value, login_guards);
+        let guarded = self.guarded(&route.value, login_guards);
         let settings = &route.value.settings;
         let limits = self.route_limits(&settings.limits, limits);
         let sources = self.sources(route.value.sources.as_ref());
@@ -91,7 +91,7 @@ impl Workshop<'_> {
         let mut draft = draft(name, place, key?, particulars, settings);
         draft.route.sources = sources;
         draft.route.passage = passage;
-        draft.route.login_guard = login_guard.ok()?;
+        (draft.route.login_guards, draft.route.checks) = guarded.ok()?;
         draft.route.activity = route.value.activity.value;
         draft.route.limits = limits;
         Some(draft)
@@ -129,7 +129,8 @@ pub(super) fn draft(name: At<String>, place: Place, key: RouteKey, particulars: 
         request_ref: false,
         passage: None,
         limits: RouteLimits::default(),
-        login_guard: None,
+        login_guards: Box::default(),
+        checks: Box::default(),
     };
     Draft { name, place, key, route }
 }

@@ -6,7 +6,7 @@
 --
 -- KEYS: the counters by the instant from which they mean nothing; the locks and full windows by their end; then of each counter
 --       its state, and of an account's also the sources that it knows, and its state at this source.
--- ARGV: "begin", "settle", "pardon" or "show"; the id of the attempt; now, or nothing to have it read here; consecutive failures
+-- ARGV: "begin", "consult" (which asks what "begin" would say, and begins nothing), "settle", "pardon" or "show"; the id of the attempt; now, or nothing to have it read here; consecutive failures
 --       that lock (0: no lock), for how long; for how long failures are remembered; attempts in a window (0: no window), its
 --       length, whether successes count in it (0, 1); the lease; for how long a source is known, how many of an account are; how
 --       many counters there may be; how the attempt ended ("failed", "succeeded", "abandoned", or nothing); whether the account
@@ -131,21 +131,28 @@ local function has_room(counter)
   return redis.call('ZCARD', index) < room
 end
 
-local function begin(counter)
-  if not has_room(counter) then
-    return FULL, 0
-  end
+-- Whether it admits nobody, whatever is in flight.
+local function consult(counter)
   forget(counter)
   if counter.locked and now < counter.locked then
     return LOCKED, counter.locked - now
   end
-  if window > 0 then
-    if #counter.recent >= window then
-      return SPENT, math.max(0, within - since(counter.recent[1]))
-    end
-    if #counter.recent + #counter.held >= window then
-      return BUSY, 0
-    end
+  if window > 0 and #counter.recent >= window then
+    return SPENT, math.max(0, within - since(counter.recent[1]))
+  end
+  return ADMITTED, 0
+end
+
+local function begin(counter)
+  if not has_room(counter) then
+    return FULL, 0
+  end
+  local said, left = consult(counter)
+  if said ~= ADMITTED then
+    return said, left
+  end
+  if window > 0 and #counter.recent + #counter.held >= window then
+    return BUSY, 0
   end
   if counter.attempts > 0 then
     if counter.locked then
@@ -259,7 +266,7 @@ while word <= #ARGV do
   local kind, tag = ARGV[word], ARGV[word + 1]
   if kind == 'account' then
     sources, source = KEYS[key + 1], name(KEYS[key + 2])
-    if operation == 'begin' then
+    if operation == 'begin' or operation == 'consult' then
       local met = redis.call('ZSCORE', sources, source)
       acquainted = met and since(tonumber(met)) < known_for
     end
@@ -276,15 +283,17 @@ while word <= #ARGV do
 end
 
 local answer = { ADMITTED, 0, acquainted and 1 or 0 }
-if operation == 'begin' then
+if operation == 'begin' or operation == 'consult' then
   for _, counter in ipairs(counters) do
-    local said, left = begin(counter)
+    local said, left = (operation == 'begin' and begin or consult)(counter)
     if said > answer[1] then
       answer[1], answer[2] = said, left
     elseif said == answer[1] then
       answer[2] = math.max(answer[2], left)
     end
   end
+end
+if operation == 'begin' then
   for _, counter in ipairs(counters) do
     if answer[1] == ADMITTED then
       write(counter)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{CountedBy, Now};
 use crate::rules::lockout::Ending;
-use crate::rules::login_budget::{Budget, Closed};
+use crate::rules::login_budget::{Answer, Budget, Closed};
 use crate::store::login_guard::GuardTerms;
 use crate::store::login_guard::memory::{Counted, CounterName, GuardLedger, Noted};
 use crate::store::login_guard::table::{Acquaintance, Caller, Refusal, Reservation, Table};
@@ -45,6 +45,11 @@ impl Local {
     /// Reserves in every counter or in none.
     pub(super) fn reserve(&self, terms: &GuardTerms, caller: Caller, now: Now) -> Result<Vec<Reservation>, Refusal> {
         self.table().reserve(terms, caller, now.tick)
+    }
+
+    /// What the counters say worst, if one of them admits nobody.
+    pub(super) fn consult(&self, terms: &GuardTerms, caller: Caller, now: Now) -> Option<Answer> {
+        self.table().consult(terms, caller, now.tick)
     }
 
     /// Settles what was reserved; whether that locks.

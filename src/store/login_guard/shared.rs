@@ -63,6 +63,7 @@ pub(super) struct Said {
 #[derive(Clone, Copy, Debug)]
 enum Question {
     Begin,
+    Consult,
     Settle { ending: Ending, acquainted: bool },
     Show,
     Pardon,
@@ -94,6 +95,11 @@ impl Shared {
     /// Begins an attempt. Where the store is away, it may have begun all the same.
     pub(super) async fn begin(&self, terms: &GuardTerms, places: &Places, id: AttemptId) -> Result<Said, Outage> {
         self.ask("login-begin", &self.asking.invocation(terms, places, id, None, Question::Begin)).await
+    }
+
+    /// Whether an attempt might begin, but for those in flight, without beginning it.
+    pub(super) async fn consult(&self, terms: &GuardTerms, places: &Places) -> Result<Said, Outage> {
+        self.ask("login-consult", &self.asking.invocation(terms, places, [0; 12], None, Question::Consult)).await
     }
 
     /// Settles an attempt. What is told twice counts once.
@@ -156,6 +162,7 @@ impl Asking {
     ) -> ScriptInvocation<'a> {
         let (operation, ending, acquainted) = match question {
             Question::Begin => ("begin", "", false),
+            Question::Consult => ("consult", "", false),
             Question::Show => ("show", "", false),
             Question::Pardon => ("pardon", "", false),
             Question::Settle { ending: Ending::Failed, acquainted } => ("settle", "failed", acquainted),

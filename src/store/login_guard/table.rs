@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::{CountedBy, Now, SourceKey, Tick};
 use crate::rules::lockout::Ending;
-use crate::rules::login_budget::{Answer, Budget, BudgetRule};
+use crate::rules::login_budget::{Answer, Budget, BudgetRule, ClosedBy};
 use crate::store::login_guard::GuardTerms;
 use crate::store::login_guard::memory::{Counted, CounterName, Noted};
 
@@ -121,6 +121,24 @@ impl Table {
             return Err(refusal);
         }
         Ok(reserved)
+    }
+
+    /// What the counters say worst, if one of them admits nobody whatever is in flight. Makes no counter.
+    pub(super) fn consult(&self, terms: &GuardTerms, caller: Caller, now: Tick) -> Option<Answer> {
+        let closed = |counted_by: &CountedBy| {
+            let Reservation { key, rule, acquainted } = self.counter(*counted_by, terms, caller, now);
+            let budget = if acquainted {
+                self.acquaintances.known.get(&key).map(|acquaintance| &acquaintance.budget)
+            } else {
+                self.counters.budgets.get(&key)
+            };
+            let closed = budget?.closed(&rule, now)?;
+            Some(match closed.by {
+                ClosedBy::Lock => Answer::Locked(closed.left),
+                ClosedBy::Window => Answer::Spent(closed.left),
+            })
+        };
+        terms.by.iter().filter_map(closed).max()
     }
 
     pub(super) fn counter(&self, counted_by: CountedBy, terms: &GuardTerms, caller: Caller, now: Tick) -> Reservation {

@@ -59,6 +59,8 @@ pub(super) struct Team {
     terms: GuardTerms,
     /// What this gateway may allow by itself; `None` if that is nothing.
     part: Option<GuardTerms>,
+    /// Whether nothing is allowed at all while the store is away.
+    denies: bool,
     local: Arc<Local>,
     clock: Arc<dyn Clock>,
     shared: Shared,
@@ -116,6 +118,7 @@ impl Team {
         let team = Arc::new(Self {
             terms,
             part,
+            denies: sharing.without == WithoutStore::Deny,
             local,
             clock,
             shared: Shared::new(sharing.valkey, sharing.lease, entropy),
@@ -160,27 +163,21 @@ impl Team {
         Ok(Err(refusal))
     }
 
-    /// Settles an attempt that is reserved in the store; whether that locks.
-    pub(super) async fn settle(&self, mut held: Held, ending: Ending) -> bool {
-        // Before anything is awaited: whoever hangs up now has still been answered.
-        held.settlement.ending = ending;
-        let told = if self.shared.is_up() { self.tell_store(&held.settlement).await } else { Err(Outage) };
-        if let Ok(locks) = told {
-            held.is_open = false;
-            return locks;
+    /// Why the account may not try at all; attempts in flight are no reason.
+    pub(super) async fn consult(&self, caller: Caller) -> Option<Refusal> {
+        if let Some(left) = self.believed(caller) {
+            return Some(Refusal::Answer(Answer::Locked(left)));
         }
-        let Settlement { caller, acquainted, .. } = held.settlement;
-        self.local.count(&self.terms, caller, acquainted, ending, self.clock.now())
-    }
-
-    /// Tells the store how an attempt ended that began here while it was away.
-    pub(super) async fn settle_late(self: &Arc<Self>, caller: Caller, acquainted: bool, ending: Ending) {
-        if ending == Ending::Abandoned {
-            return;
-        }
-        let mut held = self.held(caller, acquainted, ending);
-        if self.shared.is_up() && self.tell_store(&held.settlement).await.is_ok() {
-            held.is_open = false;
+        let places = self.shared.places(&self.terms, caller);
+        let asked = if self.shared.is_up() { self.tell_of(Some(caller.account)).await } else { Err(Outage) };
+        let said = match asked {
+            Ok(()) => self.shared.consult(&self.terms, &places).await,
+            Err(Outage) => Err(Outage),
+        };
+        match said {
+            Ok(said) => said.refusal().filter(|refusal| *refusal != Refusal::Answer(Answer::Busy)),
+            Err(Outage) if self.denies => Some(Refusal::Away),
+            Err(Outage) => self.local.consult(&self.terms, caller, self.clock.now()).map(Refusal::Answer),
         }
     }
 
@@ -240,7 +237,8 @@ impl Team {
         })
     }
 
-    fn held(self: &Arc<Self>, caller: Caller, acquainted: bool, ending: Ending) -> Held {
+    /// Something of which the store is to be told; it is when this is dropped at the latest.
+    pub(super) fn held(self: &Arc<Self>, caller: Caller, acquainted: bool, ending: Ending) -> Held {
         let places = Arc::new(self.shared.places(&self.terms, caller));
         let settlement = Settlement { caller, places, id: self.shared.next_id(), acquainted, ending };
         Held { team: Arc::clone(self), settlement, is_open: true }
@@ -303,8 +301,34 @@ impl Team {
 }
 
 impl Held {
-    pub(super) fn team(&self) -> Arc<Team> {
-        Arc::clone(&self.team)
+    /// The same, now that it is known how it ended. Whoever hangs up from now on has still been answered.
+    pub(super) fn ended(mut self, ending: Ending) -> Self {
+        self.settlement.ending = ending;
+        self
+    }
+
+    /// Settles an attempt that is reserved in the store; whether that locks.
+    pub(super) async fn settle(mut self) -> bool {
+        if let Ok(locks) = self.try_tell().await {
+            return locks;
+        }
+        let Self { team, settlement: Settlement { caller, acquainted, ending, .. }, .. } = &self;
+        team.local.count(&team.terms, *caller, *acquainted, *ending, team.clock.now())
+    }
+
+    /// Tells the store how an attempt ended that began here while it was away.
+    pub(super) async fn tell(mut self) {
+        // Where it is still away, dropping this has it told later.
+        let _ = self.try_tell().await;
+    }
+
+    async fn try_tell(&mut self) -> Result<bool, Outage> {
+        if !self.team.shared.is_up() {
+            return Err(Outage);
+        }
+        let locks = self.team.tell_store(&self.settlement).await?;
+        self.is_open = false;
+        Ok(locks)
     }
 }
 

@@ -72,7 +72,7 @@ impl World {
 
     async fn attempt(&self, account: &str, from: u8, ending: Ending) -> Result<(), Denial> {
         let attempt = self.guard.begin(account, source(from)).await?;
-        attempt.settle(ending).await;
+        attempt.settle(ending).written().await;
         Ok(())
     }
 
@@ -172,7 +172,7 @@ async fn when_only_attempts_in_flight_are_in_the_way_the_next_waits_for_one_to_s
     }
     let mut waiting = Box::pin(world.guard.begin("ann", source(2)));
     tokio::select! { biased; _ = &mut waiting => panic!("there was none left"), () = async {} => {} }
-    held.pop().unwrap().settle(Ending::Succeeded).await;
+    held.pop().unwrap().settle(Ending::Succeeded).written().await;
     assert!(waiting.await.is_ok());
 }
 

@@ -157,6 +157,23 @@ fn the_servers_own_clock_is_used_unless_one_is_given() {
 }
 
 #[test]
+fn whoever_only_asks_is_told_of_locks_and_not_of_what_is_in_flight_and_leaves_no_trace() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let asked = |world: &mut World| world.ask(&places, [0; 12], Question::Consult).refusal();
+    assert_eq!(asked(&mut world), None);
+    let held: Vec<AttemptId> = (0..5).map(|_| world.begin(&places).0).collect();
+    assert_eq!(asked(&mut world), None);
+    for id in held {
+        world.settle(&places, id, Ending::Failed, false);
+    }
+    assert_eq!(asked(&mut world), Some(Refusal::Answer(Answer::Locked(Duration::from_mins(30)))));
+    world.now += 1_800_000;
+    assert_eq!(asked(&mut world), None);
+    assert_eq!(world.refusal("ann", 1), None);
+}
+
+#[test]
 fn a_reservation_whose_holder_is_gone_ends_with_its_lease() {
     let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
     let places = world.places("ann", 1);

@@ -72,7 +72,7 @@ impl Node {
 
     async fn attempt(&self, account: &str, from: u8, ending: Ending) -> Result<(), Denial> {
         let attempt = self.guard.begin(account, source(from)).await?;
-        attempt.settle(ending).await;
+        attempt.settle(ending).written().await;
         Ok(())
     }
 
@@ -112,7 +112,7 @@ async fn of_a_hundred_wrong_guesses_at_two_gateways_five_are_let_through() {
             let guard = Arc::clone(&nodes[number % 2].guard);
             tokio::spawn(async move {
                 let attempt = guard.begin("ann", source(1)).await?;
-                attempt.settle(Ending::Failed).await;
+                attempt.settle(Ending::Failed).written().await;
                 Ok(())
             })
         })
@@ -208,7 +208,7 @@ async fn what_was_under_way_when_the_store_went_away_is_counted_when_it_is_back(
     server.kill();
     one.until("the store is away", |node| !node.valkey.is_up()).await;
     for attempt in under_way {
-        attempt.settle(Ending::Failed).await;
+        attempt.settle(Ending::Failed).written().await;
     }
     assert!(locked(&one.attempt("ann", 2, Ending::Succeeded).await), "here they are known");
     server.start_again();
