@@ -37,9 +37,9 @@ fn route() -> impl Strategy<Value = Vec<(Arc<Limit>, bool, u8)>> {
 fn members(headers: &HeaderMap, name: &str) -> Vec<(String, Vec<(String, u64)>)> {
     let Some(field) = headers.get(name) else { return Vec::new() };
     let list: List = Parser::new(field.as_bytes()).parse().unwrap_or_else(|error| panic!("{field:?}: {error}"));
-    let whole = |value: &BareItem| match value {
-        BareItem::Integer(whole) => u64::try_from(i64::from(*whole)).unwrap(),
-        other => panic!("{other:?} in {field:?}"),
+    let whole = |value: &BareItem| {
+        let BareItem::Integer(whole) = value else { panic!("{value:?} in {field:?}") };
+        u64::try_from(i64::from(*whole)).unwrap()
     };
     let member = |entry: &ListEntry| match entry {
         ListEntry::Item(item) => {
