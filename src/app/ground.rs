@@ -36,7 +36,7 @@ impl Ground {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let metrics = Arc::new(Metrics::new(&plan).map_err(|error| StartError::Program(error.to_string()))?);
         let counting = Arc::new(Counting(Arc::clone(&metrics)));
-        let database = plan.token_service.as_ref().map(|service| state::claim(&service.database)).transpose()?;
+        let database = plan.token_service.as_ref().and_then(|service| service.database.file()).map(state::claim).transpose()?;
         let State { cuts, journal, claim } = State::open(&plan, clock.now())?;
         let ledger = journal.clone().map(|journal| journal as Arc<dyn Ledger>);
         let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _);

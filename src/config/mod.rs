@@ -21,8 +21,8 @@ pub use schema::schema;
 pub(crate) use sections::{
     AccessRule, AuthTokenUse, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers,
     Identity, Introspection, Issuer, Jwt, Limit, LimitChoice, LimitKey, Listener, LogForm, LoginGuard, Notifier, OAuthApi,
-    OAuthPaths, Outage, Passage, PasswordPolicy, Receiver, ReceiverKind, Route, SecretReference, SessionApi, Settings,
-    SigningSource, Smtp, SmtpLogin, StateFile, TokenService, TokenType, Upstream, Webhook,
+    OAuthPaths, Outage, Passage, PasswordPolicy, Postgres, Receiver, ReceiverKind, Route, SecretReference, SessionApi,
+    Settings, SigningSource, Smtp, SmtpLogin, StateFile, TokenService, TokenStoreKind, TokenType, Upstream, Webhook,
 };
 pub use sections::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
 pub(crate) use suggest::did_you_mean;

@@ -27,11 +27,14 @@ pub enum Cause {
     Logout,
     /// A transmitter told of a security event (RFC 8417).
     Event,
+    /// A gateway on the same database ended or changed something: another one, or this one.
+    Outbox,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 6] = [Self::Embedded, Self::Passage, Self::Upstream, Self::Operator, Self::Logout, Self::Event];
+    pub const ALL: [Self; 7] =
+        [Self::Embedded, Self::Passage, Self::Upstream, Self::Operator, Self::Logout, Self::Event, Self::Outbox];
 
     /// The label of the metric.
     #[must_use]
@@ -43,6 +46,7 @@ impl Cause {
             Self::Operator => "operator",
             Self::Logout => "logout",
             Self::Event => "event",
+            Self::Outbox => "outbox",
         }
     }
 }
@@ -116,6 +120,11 @@ impl Revocations {
     pub fn announce(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) {
         self.witness.published(cause, &reach);
         self.cuts.publish(issuer, reach, now);
+    }
+
+    /// Cuts everything that was loaded, because nobody knows what was ended meanwhile.
+    pub fn announce_everything(&self) {
+        self.cuts.publish_everything();
     }
 }
 

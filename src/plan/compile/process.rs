@@ -1,6 +1,6 @@
 //! The process, its listeners and its bounds.
 
-use crate::config::{At, Config, Finding, LogForm, StateFile};
+use crate::config::{At, Config, Finding, LogForm, StateFile, TokenStoreKind};
 use crate::plan::compile::{Machine, Workshop};
 use crate::plan::{Admin, CacheLimits, GuardLimits, Listener, Server, Store, TlsFiles};
 
@@ -72,7 +72,10 @@ impl Workshop<'_> {
     pub(super) fn store(&mut self) -> Store {
         let Config { store, token_service, .. } = self.config;
         let StateFile::At(path) = &store.file.value else { return Store { file: None } };
-        if let Some(database) = token_service.as_ref().map(|service| &service.value.database)
+        if let Some(database) = token_service
+            .as_ref()
+            .filter(|service| service.value.store.value == TokenStoreKind::Sqlite)
+            .map(|service| &service.value.database)
             && database.value == *path
         {
             let finding = Finding::error(store.file.place, "the state file is the token service's database");
