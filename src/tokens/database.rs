@@ -23,7 +23,7 @@ pub(super) fn open(database: &Database, settings: &Settings, surroundings: &Surr
             };
             let hearer = settings.serves.then(|| Arc::new(hearer) as Arc<dyn Hearer>);
             let readers = if settings.serves { server.readers } else { 1 };
-            Ok(StepStore::connect(terms(server, readers)?, hearer, now)?)
+            Ok(StepStore::connect(terms(server, readers)?, hearer, &surroundings.clock)?)
         }
     }
 }

@@ -22,9 +22,20 @@ const KNOWN_WITHIN: Duration = Duration::from_millis(50);
 const SENDERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(4);
 
+#[expect(clippy::disallowed_methods, reason = "the bound that is tested is one of time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Says what was measured to whoever wants to see it.
+#[expect(clippy::print_stdout, reason = "shown with --nocapture")]
+fn say(what: &str) {
+    println!("{what}");
+}
+
 /// Gateways on one database, in front of one application.
 struct Nodes {
-    nodes: Vec<Gateway>,
+    gateways: Vec<Gateway>,
     _app: Upstream,
     _files: Scratch,
 }
@@ -38,24 +49,27 @@ impl Nodes {
         let key = files.write("server.key", "the same 32 bytes on every node!");
         let config = format!(
             "environment = \"sandbox\"\n\
-             [token_service]\nstore = \"postgres\"\nkey_file = {key:?}\npublic_url = \"http://gateway.example\"\n\
+             [token_service]\nstore = \"postgres\"\nkey_file = \"{key}\"\npublic_url = \"http://gateway.example\"\n\
              hashing = {{ memory = \"7MiB\", passes = 1 }}\n\
              [token_service.postgres]\nhost = \"127.0.0.1\"\nport = {}\ndatabase = \"{}\"\nuser = \"{}\"\nschema = \"tokens\"\n\
-             password = {{ file = {password:?} }}\nca_file = {ca:?}\n\
+             password = {{ file = \"{password}\" }}\nca_file = \"{ca}\"\n\
              [token_service.back_office]\nlimits = {{ sign_in = 1000 }}\n{}\
              [[route]]\npath = \"/app/**\"\nupstream = \"app\"\naccess = {{ bearer = {{ issuers = [\"embedded\"] }} }}\n",
             server.address.port(),
             server.database(),
             PostgreSql::USER,
             upstream("app", &[app.address], ""),
+            key = key.display(),
+            password = password.display(),
+            ca = ca.display(),
         );
-        let nodes: Vec<_> = thread::scope(|scope| {
+        let gateways: Vec<_> = thread::scope(|scope| {
             // All at once: the schema and the first signing key are made by one of them.
             let starting: Vec<_> = (0..count).map(|_| scope.spawn(|| Gateway::start(&config))).collect();
             starting.into_iter().map(|node| node.join().unwrap()).collect()
         });
-        nodes[0].command(&["account", "add", "--email", EMAIL, "--password-file", own.to_str().unwrap()]);
-        Self { nodes, _app: app, _files: files }
+        gateways[0].command(&["account", "add", "--email", EMAIL, "--password-file", own.to_str().unwrap()]);
+        Self { gateways, _app: app, _files: files }
     }
 
     fn sign_in(&self, node: usize) -> String {
@@ -64,7 +78,8 @@ impl Nodes {
     }
 
     fn try_to_sign_in(&self, node: usize) -> Result<String, u16> {
-        let answer = self.nodes[node].ask(&Request::json("/api/v2/signin", &json!({ "email": EMAIL, "password": PASSWORD })));
+        let answer =
+            self.gateways[node].ask(&Request::json("/api/v2/signin", &json!({ "email": EMAIL, "password": PASSWORD })));
         if answer.status != 200 {
             return Err(answer.status);
         }
@@ -72,11 +87,11 @@ impl Nodes {
     }
 
     fn sign_out(&self, node: usize, token: &str) -> u16 {
-        self.nodes[node].ask(&Request::new("POST", "/api/v2/signout").bearer(token).body("")).status
+        self.gateways[node].ask(&Request::new("POST", "/api/v2/signout").bearer(token).body("")).status
     }
 
     fn uses(&self, node: usize, token: &str) -> u16 {
-        self.nodes[node].get_as(token, "/app/x").status
+        self.gateways[node].get_as(token, "/app/x").status
     }
 }
 
@@ -90,9 +105,9 @@ fn under_load(nodes: &Nodes, node: usize, token: &str, meanwhile: impl FnOnce(&M
         for _ in 0..SENDERS {
             scope.spawn(|| {
                 while !stop.load(Ordering::SeqCst) {
-                    let began = Instant::now();
+                    let began = now();
                     let status = nodes.uses(node, token);
-                    asked.lock().unwrap().push((began, Instant::now(), status));
+                    asked.lock().unwrap().push((began, now(), status));
                     thread::sleep(PAUSE);
                 }
             });
@@ -134,7 +149,7 @@ fn an_end_that_was_answered_by_one_gateway_is_known_to_the_other_within_50_ms_un
         let mut answered = None;
         let asked = under_load(&nodes, 1, &token, |asked| {
             assert_eq!(nodes.sign_out(0, &token), 200);
-            let at = Instant::now();
+            let at = now();
             answered = Some(at);
             let is_late = |(began, _, _): &&Asked| *began > at + KNOWN_WITHIN;
             until("the other gateway is used for longer", || {
@@ -152,7 +167,7 @@ fn an_end_that_was_answered_by_one_gateway_is_known_to_the_other_within_50_ms_un
         }
         assert!(latest <= KNOWN_WITHIN, "let in {latest:?} after the end was answered");
     }
-    println!("the latest request that was let in began {latest:?} after the end was answered elsewhere");
+    say(&format!("the latest request that was let in began {latest:?} after the end was answered elsewhere"));
 }
 
 #[test]
@@ -164,13 +179,13 @@ fn a_server_that_is_killed_is_an_outage_and_nothing_that_was_answered_is_lost() 
     let asked = under_load(&nodes, 1, &kept, |_| {
         assert_eq!(nodes.sign_out(0, &ended), 200);
         server.kill();
-        let at = Instant::now();
+        let at = now();
         killed = Some(at);
         until("what must be asked about is refused", || nodes.uses(1, &kept) == 503);
         assert_eq!(nodes.try_to_sign_in(0), Err(503));
         assert_eq!(nodes.sign_out(0, &kept), 503, "nothing has ended");
         server.start_again();
-        let at = Instant::now();
+        let at = now();
         back = Some(at);
         until("it goes on without a restart", || nodes.uses(1, &kept) == 200 && nodes.uses(0, &kept) == 200);
         recovered = Some(at.elapsed());
@@ -188,14 +203,14 @@ fn a_server_that_is_killed_is_an_outage_and_nothing_that_was_answered_is_lost() 
     let refused = asked.iter().filter(|(_, _, status)| *status == 503);
     let first = refused.clone().map(|(began, _, _)| *began).min().map(|at| at.saturating_duration_since(killed));
     let slowest = refused.map(|(began, ended, _)| *ended - *began).max();
-    println!(
+    say(&format!(
         "{} served, {} refused with 503 (the first {first:?} after the kill, the slowest took {slowest:?}); the server was away \
          for {:?}; served again {:?} after it was back",
         count(&asked, 200),
         count(&asked, 503),
         back - killed,
         recovered.unwrap(),
-    );
+    ));
 }
 
 /// A server that does nothing at all, until this is dropped: neither it nor the processes that it has made for its sessions.
@@ -233,15 +248,15 @@ fn a_server_that_hangs_is_an_outage_and_nobody_waits_for_it_for_ever() {
     let token = nodes.sign_in(0);
     assert_eq!(nodes.uses(1, &token), 200);
     let frozen = Frozen::freeze(&server);
-    let at = Instant::now();
+    let at = now();
     assert_eq!(nodes.try_to_sign_in(0), Err(503));
     let signing_in = at.elapsed();
     until("nothing that is remembered is trusted any more", || nodes.uses(1, &token) == 503);
     let deaf = at.elapsed();
     drop(frozen);
-    let back = Instant::now();
+    let back = now();
     until("it goes on without a restart", || (0..2).all(|node| nodes.uses(node, &token) == 200));
-    println!(
+    say!(
         "frozen: a sign-in was refused after {signing_in:?}, everything after {deaf:?}; served {:?} after the thaw",
         back.elapsed()
     );

@@ -595,7 +595,7 @@ fn play(on: On, steps: &[Step]) -> Result<(), TestCaseError> {
     runtime.block_on(async {
         let mut play = Play::begin(on).await;
         for step in steps {
-            play = play.step(step).await?;
+            play = Box::pin(play.step(step)).await?;
         }
         for token in 0..play.oracle.tokens.len() {
             play.uses(token).await?;

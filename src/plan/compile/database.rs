@@ -35,15 +35,12 @@ impl Workshop<'_> {
                                 key_file = \"/etc/portcullis/server.key\"";
                     self.report.add(finding.label("no file lies beside this database").help(help));
                 }
-                let postgres = match &service.postgres {
-                    Some(postgres) => self.postgres(postgres),
-                    None => {
-                        let finding = Finding::error(service.store.place, "[token_service.postgres] is missing");
-                        self.report.add(finding.help("say where the server is: host = \"db.example\""));
-                        None
-                    }
-                };
-                Some((Database::Postgres(postgres?), named?))
+                let postgres = service.postgres.as_ref().map(|postgres| self.postgres(postgres));
+                if postgres.is_none() {
+                    let finding = Finding::error(service.store.place, "[token_service.postgres] is missing");
+                    self.report.add(finding.help("say where the server is: host = \"db.example\""));
+                }
+                Some((Database::Postgres(postgres.flatten()?), named?))
             }
         }
     }

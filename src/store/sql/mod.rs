@@ -84,6 +84,7 @@ pub(crate) enum Db<'a> {
     Postgres(&'a postgres::Session),
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the values of a statement are written where it is")]
 impl Db<'_> {
     /// Does a statement; how many rows it changed.
     pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {

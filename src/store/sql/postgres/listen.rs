@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::model::{Clock, Tick};
 use crate::store::sql::postgres::{Role, Session, Terms, runtime};
 use crate::store::sql::{Db, OpenFault, Result, SqlFault};
 
@@ -37,11 +38,11 @@ impl Listener {
     ///
     /// # Errors
     /// If there is no session, or the first look fails.
-    pub(crate) fn start(terms: &Arc<Terms>, name: &str, mut ear: impl Ear) -> Result<Self, OpenFault> {
+    pub(crate) fn start(terms: &Arc<Terms>, name: &str, clock: Arc<dyn Clock>, mut ear: impl Ear) -> Result<Self, OpenFault> {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let terms = Arc::clone(terms);
-        let work = move || match Listening::open(&terms, &mut ear) {
+        let work = move || match Listening::open(&terms, clock, &mut ear) {
             Ok(mut listening) => {
                 drop(ready.send(Ok(())));
                 listening.go_on(&mut ear, stopped);
@@ -69,7 +70,8 @@ struct Listening {
     terms: Arc<Terms>,
     session: Option<Session>,
     /// Until then all was read.
-    heard: Instant,
+    heard: Tick,
+    clock: Arc<dyn Clock>,
     deaf: bool,
     /// Nothing was read over this session.
     anew: bool,
@@ -85,13 +87,13 @@ enum Next {
 }
 
 impl Listening {
-    fn open(terms: &Arc<Terms>, ear: &mut impl Ear) -> Result<Self, OpenFault> {
+    fn open(terms: &Arc<Terms>, clock: Arc<dyn Clock>, ear: &mut impl Ear) -> Result<Self, OpenFault> {
         let runtime = runtime().map_err(OpenFault::Thread)?;
         let failed = |source| OpenFault::Database { place: terms.place().into(), source };
         let session = runtime.block_on(Self::connect(&runtime, terms)).map_err(failed)?;
         ear.look(&Db::Postgres(&session), true).map_err(failed)?;
-        let terms = Arc::clone(terms);
-        Ok(Self { runtime, terms, session: Some(session), heard: Instant::now(), deaf: false, anew: false, wait: SHORTEST })
+        let (terms, session, heard) = (Arc::clone(terms), Some(session), clock.now().tick);
+        Ok(Self { runtime, terms, session, heard, clock, deaf: false, anew: false, wait: SHORTEST })
     }
 
     /// Listens before it looks, so that nothing falls in between.
@@ -119,12 +121,16 @@ impl Listening {
 
     /// How long it may still take until something is read; without a bound once that is over.
     fn left(&self) -> Duration {
-        if self.deaf { self.terms.deadline() } else { self.terms.silence.saturating_sub(self.heard.elapsed()) }
+        if self.deaf {
+            self.terms.deadline()
+        } else {
+            self.terms.silence.saturating_sub(self.clock.now().tick.since(self.heard))
+        }
     }
 
     fn look(&mut self, ear: &mut impl Ear) {
         let Some(session) = &self.session else { return };
-        let began = Instant::now();
+        let began = self.clock.now().tick;
         session.deadline.set(self.left().min(self.terms.deadline()));
         match ear.look(&Db::Postgres(session), std::mem::take(&mut self.anew)) {
             Ok(()) => {

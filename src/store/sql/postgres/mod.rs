@@ -76,15 +76,12 @@ impl Session {
     async fn connect(runtime: &Rc<Runtime>, terms: &Terms, role: Role) -> Result<Self> {
         let connected = tokio::time::timeout(terms.connect, async {
             let woken = Arc::new(Notify::new());
-            let (client, driver) = match &terms.tls {
-                Some(tls) => {
-                    let (client, connection) = terms.server.connect(tls.clone()).await?;
-                    (client, tokio::spawn(drive(connection, Arc::clone(&woken))))
-                }
-                None => {
-                    let (client, connection) = terms.server.connect(tokio_postgres::NoTls).await?;
-                    (client, tokio::spawn(drive(connection, Arc::clone(&woken))))
-                }
+            let (client, driver) = if let Some(tls) = &terms.tls {
+                let (client, connection) = terms.server.connect(tls.clone()).await?;
+                (client, tokio::spawn(drive(connection, Arc::clone(&woken))))
+            } else {
+                let (client, connection) = terms.server.connect(tokio_postgres::NoTls).await?;
+                (client, tokio::spawn(drive(connection, Arc::clone(&woken))))
             };
             client.batch_execute(&terms.opening(role)).await?;
             Ok::<_, SqlFault>((client, driver, woken))
@@ -116,13 +113,11 @@ impl Session {
         let deadline = self.deadline.get();
         let done = self.runtime.block_on(async { tokio::time::timeout(deadline, work).await });
         self.failed.set(self.failed.get() || !matches!(done, Ok(Ok(_))));
-        match done {
-            Ok(done) => Ok(done?),
-            Err(_) => {
-                self.broken.set(true);
-                Err(SqlFault::TimedOut)
-            }
+        if let Ok(done) = done {
+            return Ok(done?);
         }
+        self.broken.set(true);
+        Err(SqlFault::TimedOut)
     }
 
     /// Does a few statements without parameters in one go.
@@ -190,11 +185,8 @@ impl Drop for Session {
 
 impl Prepared {
     fn bind<'a>(&self, params: &'a dyn Params) -> Result<Vec<wire::Bound<'a>>> {
-        let bound = |name: &Box<str>| {
-            let missing = || SqlFault::Parameter(name.clone());
-            params.value(name).map(wire::Bound).ok_or_else(missing)
-        };
-        self.parameters.iter().map(bound).collect()
+        let bound = |name: &str| params.value(name).map(wire::Bound).ok_or_else(|| SqlFault::Parameter(name.into()));
+        self.parameters.iter().map(|name| bound(name)).collect()
     }
 }
 

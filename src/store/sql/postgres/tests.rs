@@ -3,7 +3,7 @@
 pub(crate) mod fixture;
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::store::sql::postgres::{Ear, Encryption, Listener, Server, Terms, open_server};
 use crate::store::sql::{Db, OpenFault, Readers, Result, Writer};
@@ -172,6 +172,16 @@ async fn a_server_that_is_not_there_is_said_so_and_waited_for_no_longer_than_tol
     assert!(fault.to_string().contains("/nowhere"), "{fault}");
 }
 
+/// A clock that stands still.
+#[derive(Debug)]
+struct Still;
+
+impl crate::model::Clock for Still {
+    fn now(&self) -> crate::model::Now {
+        crate::model::Now::default()
+    }
+}
+
 /// Remembers what it is told.
 #[derive(Clone, Debug, Default)]
 struct Heard(Arc<Mutex<Vec<(bool, i64)>>>);
@@ -199,7 +209,7 @@ async fn who_listens_is_woken_by_a_commit_and_looks_anew_over_a_new_session() {
     let Some(terms) = terms() else { return };
     let (readers, writer) = open(&terms);
     let heard = Heard::default();
-    let _listener = Listener::start(&terms, "test-listener", heard.clone()).unwrap();
+    let _listener = Listener::start(&terms, "test-listener", Arc::new(Still), heard.clone()).unwrap();
     assert_eq!(heard.last(), (true, 0));
     let tell = |db: &Db<'_>| {
         insert(1)(db)?;
@@ -220,7 +230,10 @@ async fn who_listens_is_woken_by_a_commit_and_looks_anew_over_a_new_session() {
 /// `PORTCULLIS_FSYNC=1 cargo test --release --lib steps_a_second -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement")]
 async fn steps_a_second() {
+    use std::time::Instant;
+
     let Some(database) = fixture::database() else { return };
     let terms = of(&database);
     let gateways: Vec<_> = (0..2).map(|_| Arc::new(open(&terms))).collect();

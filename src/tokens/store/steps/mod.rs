@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::model::Timestamp;
+use crate::model::{Clock, Timestamp};
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::sql::postgres::{Listener, Terms, open_server};
 use crate::store::sql::{self, Readers, SqlFault, Writer, open_file};
@@ -93,12 +93,14 @@ impl StepStore {
     ///
     /// # Errors
     /// [`OpenFault`].
-    pub(crate) fn connect(terms: Terms, hearer: Option<Arc<dyn Hearer>>, now: Timestamp) -> Result<Self, OpenFault> {
+    pub(crate) fn connect(terms: Terms, hearer: Option<Arc<dyn Hearer>>, clock: &Arc<dyn Clock>) -> Result<Self, OpenFault> {
+        let now = clock.now().wall;
         let place = terms.place();
         let terms = Arc::new(terms);
         let deaf = Arc::<AtomicBool>::default();
         let (readers, writer) = open_server(&terms, "token", move |db| schema::migrate(db, &place, now))?;
-        let listen = |hearer| Listener::start(&terms, "token-listener", Outbox::new(hearer, Arc::clone(&deaf)));
+        let listen =
+            |hearer| Listener::start(&terms, "token-listener", Arc::clone(clock), Outbox::new(hearer, Arc::clone(&deaf)));
         let listener = hearer.map(listen).transpose()?;
         Ok(Self { readers, writer, deaf, _listener: listener })
     }
