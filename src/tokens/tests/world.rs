@@ -280,11 +280,7 @@ impl World {
         match &self.plan.database {
             Database::Sqlite(path) => {
                 let db = rusqlite::Connection::open(path).unwrap();
-                let read = |row: &rusqlite::Row<'_>| match row.get_ref(0)? {
-                    rusqlite::types::ValueRef::Integer(number) => Ok(number.to_string()),
-                    other => Ok(other.as_str()?.to_owned()),
-                };
-                db.query_row(sql, [], read).unwrap()
+                db.query_row(&format!("SELECT CAST(({sql}) AS TEXT)"), [], |row| row.get(0)).unwrap()
             }
             Database::Postgres(server) => fixture::query(server, sql).unwrap_or_default(),
         }

@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio_postgres::SimpleQueryMessage;
+
 use crate::plan;
 
 /// Makes a cluster, starts the server on a socket in its folder, and waits until nobody holds the other end of the input.
@@ -62,6 +64,7 @@ fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
+#[expect(clippy::zombie_processes, reason = "it ends when this process does")]
 fn start() -> Option<Server> {
     let Some(programs) = programs() else {
         assert!(!in_ci(), "PostgreSQL is missing here, and with CI=true no test is skipped for that");
@@ -125,9 +128,9 @@ fn ask(config: &tokio_postgres::Config, sql: &str) -> Result<Option<String>, tok
             let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
             tokio::spawn(connection);
             let messages = client.simple_query(sql).await?;
-            Ok(messages.iter().find_map(|message| match message {
-                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-                _ => None,
+            Ok(messages.iter().find_map(|message| {
+                let SimpleQueryMessage::Row(row) = message else { return None };
+                row.get(0).map(str::to_owned)
             }))
         })
     };
