@@ -30,14 +30,17 @@ fn of(database: &crate::plan::Postgres) -> Arc<Terms> {
     Arc::new(terms.unwrap())
 }
 
-fn tables(db: &Db<'_>) -> Result<(), OpenFault> {
+fn tables(db: &Db<'_>) {
     db.script("CREATE TABLE IF NOT EXISTS t (x INTEGER UNIQUE) STRICT; CREATE TABLE IF NOT EXISTS n (n INTEGER) STRICT")
         .unwrap();
-    Ok(())
 }
 
 fn open(terms: &Arc<Terms>) -> (Readers, Writer) {
-    open_server::<OpenFault>(terms, "test", tables).unwrap()
+    let prepare = |db: &Db<'_>| {
+        tables(db);
+        Ok(())
+    };
+    open_server::<OpenFault>(terms, "test", prepare).unwrap()
 }
 
 fn insert(x: i64) -> impl FnOnce(&Db<'_>) -> Result<()> {
@@ -167,7 +170,7 @@ async fn a_session_that_the_server_ends_is_opened_anew() {
 async fn a_server_that_is_not_there_is_said_so_and_waited_for_no_longer_than_told() {
     let Some(database) = fixture::database() else { return };
     let nowhere = of(&crate::plan::Postgres { host: "/nowhere".into(), ..database });
-    let fault = open_server::<OpenFault>(&nowhere, "test", tables).unwrap_err();
+    let fault = open_server::<OpenFault>(&nowhere, "test", |_| Ok(())).unwrap_err();
     assert!(matches!(fault, OpenFault::Database { .. }), "{fault}");
     assert!(fault.to_string().contains("/nowhere"), "{fault}");
 }

@@ -58,17 +58,17 @@ impl Outbox {
 
 impl Ear for Outbox {
     fn look(&mut self, db: &Db<'_>, anew: bool) -> sql::Result<()> {
-        let newest = db.one("SELECT coalesce(max(seq), 0) FROM revocation_event", (), |row| row.get(0))?;
         let Some(mut last) = self.last.filter(|_| !anew) else {
+            let newest = db.one("SELECT coalesce(max(seq), 0) FROM revocation_event", (), |row| row.get(0))?;
             if self.last.replace(newest).is_some() {
                 self.hearer.everything();
             }
             return Ok(());
         };
-        while last < newest {
+        loop {
             let query = "SELECT seq, kind, reach FROM revocation_event WHERE seq > ?1 ORDER BY seq LIMIT ?2";
             let page = db.rows(query, (last, PAGE), event)?;
-            let Some((end, _)) = page.last() else { break };
+            let Some((end, _)) = page.last() else { return Ok(()) };
             last = *end;
             for (_, reach) in page {
                 // What a later version tells in words of its own may reach anything.
@@ -76,7 +76,6 @@ impl Ear for Outbox {
             }
             self.last = Some(last);
         }
-        Ok(())
     }
 
     fn deaf(&mut self) {
