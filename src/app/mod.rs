@@ -182,6 +182,7 @@ impl Gateway {
             cuts: Arc::clone(&ground.cuts),
             verifier: Arc::clone(&self.verifier),
             connections: self.workers.counter(),
+            login_guards: ground.login_guards.clone(),
         };
         self.runtime.spawn(gauges.keep_current());
     }

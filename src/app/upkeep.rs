@@ -7,6 +7,7 @@ use crate::gateway::OpenConnections;
 use crate::model::Clock;
 use crate::store::cuts::Cuts;
 use crate::store::journal::Journal;
+use crate::store::login_guard::LoginGuard;
 use crate::telemetry::Metrics;
 use crate::tokens::TokenService;
 use crate::verify::Verifier;
@@ -64,6 +65,7 @@ pub(super) struct Gauges {
     pub(super) cuts: Arc<Cuts>,
     pub(super) verifier: Arc<Verifier>,
     pub(super) connections: OpenConnections,
+    pub(super) login_guards: Box<[Arc<LoginGuard>]>,
 }
 
 impl Gauges {
@@ -77,6 +79,9 @@ impl Gauges {
             set(&inactive, remembered.1);
             set(&self.metrics.cuts, self.cuts.len() as u64);
             set(&self.metrics.connections, self.connections.now() as u64);
+            for guard in &self.login_guards {
+                set(&self.metrics.guards.spraying.with_label_values(&[guard.name()]), guard.spraying() as u64);
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

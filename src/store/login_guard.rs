@@ -8,10 +8,11 @@
 mod local;
 mod locks;
 mod memory;
+mod spray;
 mod table;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -24,6 +25,8 @@ use crate::store::revocations::NotKept;
 use local::Local;
 pub use locks::{AccountMark, Cleared, Lock, Whose};
 pub use memory::{Counted, CounterName, GuardKey, GuardLedger, GuardMemory, Noted};
+pub use spray::FEW_ACCOUNTS;
+use spray::Spray;
 pub use table::{ACQUAINTANCES, COUNTERS};
 use table::{AccountHash, Caller, Refusal, Reservation};
 
@@ -52,6 +55,17 @@ impl GuardTerms {
     fn rule_of(&self, counter: &CounterName) -> BudgetRule {
         if counter.account.is_some() { self.rule } else { self.rule.without_lock() }
     }
+}
+
+/// Whose attempt it is, by folded names.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// Where it comes from.
+    pub source: SourceKey,
+    /// The client, where the guard counts by it.
+    pub client: Option<&'a str>,
 }
 
 /// What came of an attempt, as the metrics count it.
@@ -96,6 +110,8 @@ impl Happening {
 pub trait GuardWitness: Send + Sync + fmt::Debug {
     /// An attempt was refused or is settled.
     fn happened(&self, guard: &str, happening: Happening);
+    /// A login was wrong; whether the account had succeeded from there lately.
+    fn failed(&self, guard: &str, known: bool);
     /// A lock holds, but could not be written down: it will not survive a restart.
     fn not_kept(&self);
 }
@@ -108,6 +124,7 @@ pub struct LoginGuard {
     clock: Arc<dyn Clock>,
     witness: Arc<dyn GuardWitness>,
     counters: Local,
+    spray: Mutex<Spray>,
     settled: Notify,
     waiting: Semaphore,
 }
@@ -142,6 +159,7 @@ impl LoginGuard {
             clock,
             witness,
             counters: Local::default(),
+            spray: Mutex::default(),
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING),
         }
@@ -154,14 +172,14 @@ impl LoginGuard {
         Self { counters, ..self }
     }
 
-    /// Reserves an attempt for an account, named by its folded key. If attempts in flight fill a budget, waits up to two seconds
+    /// Reserves an attempt. If attempts in flight fill a budget, waits up to two seconds
     /// for one to settle.
     ///
     /// # Errors
     /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room, or a second if the wait was
     /// in vain, which says nothing about a lock; `Overloaded` if there is no room for another counter.
-    pub async fn begin(self: &Arc<Self>, account: &str, source: SourceKey) -> Result<Attempt, Denial> {
-        let caller = Caller { account: self.hash(account), source };
+    pub async fn begin(self: &Arc<Self>, who: Who<'_>) -> Result<Attempt, Denial> {
+        let caller = self.caller(who);
         if let Some(outcome) = self.try_begin(caller) {
             return outcome;
         }
@@ -188,12 +206,18 @@ impl LoginGuard {
     ///
     /// # Errors
     /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room.
-    pub fn consult(&self, account: &str, source: SourceKey) -> Result<(), Denial> {
-        let caller = Caller { account: self.hash(account), source };
+    pub fn consult(&self, who: Who<'_>) -> Result<(), Denial> {
+        let caller = self.caller(who);
         match self.counters.consult(&self.terms, caller, self.clock.now()) {
             Some(answer) => Err(self.refuse(Refusal::Answer(answer))),
             None => Ok(()),
         }
+    }
+
+    /// How many sources have failed on more than [`FEW_ACCOUNTS`] accounts within an hour, as far as is looked.
+    #[must_use]
+    pub fn spraying(&self) -> usize {
+        self.spray.lock().unwrap_or_else(PoisonError::into_inner).sources(self.clock.now().tick)
     }
 
     /// Counts a login that could not be read.
@@ -227,7 +251,13 @@ impl LoginGuard {
 
     /// Whether that locks.
     fn settle(&self, caller: Caller, reservations: Vec<Reservation>, ending: Ending) -> bool {
-        let locks = self.counters.settle(&self.terms, caller, reservations, ending, self.clock.now());
+        let now = self.clock.now();
+        if ending == Ending::Failed {
+            self.witness.failed(&self.terms.name, self.counters.knows(caller, now));
+            let mut spray = self.spray.lock().unwrap_or_else(PoisonError::into_inner);
+            spray.note(caller.source, AccountMark::of(&caller.account), now.tick);
+        }
+        let locks = self.counters.settle(&self.terms, caller, reservations, ending, now);
         self.settled.notify_waiters();
         self.witness.happened(
             &self.terms.name,
@@ -242,6 +272,10 @@ impl LoginGuard {
             tracing::warn!(guard = &*self.terms.name, %account, "an account is locked after too many failures");
         }
         locks
+    }
+
+    fn caller(&self, who: Who<'_>) -> Caller {
+        Caller { account: self.hash(who.account), source: who.source, client: who.client.map(|client| self.hash(client)) }
     }
 
     fn hash(&self, account: &str) -> AccountHash {

@@ -42,7 +42,29 @@ pub struct Metrics {
     store_failures: IntCounterVec,
     events: IntCounterVec,
     limits: IntCounterVec,
-    guard: IntCounterVec,
+    /// What login guards did.
+    pub guards: GuardMetrics,
+}
+
+/// What login guards did.
+#[derive(Debug)]
+pub struct GuardMetrics {
+    outcomes: IntCounterVec,
+    failures: IntCounterVec,
+    /// Sources that failed on many accounts, by guard.
+    pub spraying: IntGaugeVec,
+}
+
+impl GuardMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let failures = "Wrong logins at guarded routes, by whether the account had succeeded from there lately.";
+        let spraying = "Sources that failed on more than ten accounts within an hour.";
+        Ok(Self {
+            outcomes: counter(registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
+            failures: counter(registry, "guard_failures_total", failures, &["guard", "known"])?,
+            spraying: gauges(registry, "guard_spraying_sources", spraying, &["guard"])?,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -115,7 +137,7 @@ impl Metrics {
             store_failures: counter(&registry, "store_failures_total", "What could not be written down.", &["what"])?,
             events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
             limits: counter(&registry, "limit_total", "What rate limits did, by limit and outcome.", &["limit", "outcome"])?,
-            guard: counter(&registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
+            guards: GuardMetrics::new(&registry)?,
             registry,
         })
     }
@@ -168,7 +190,12 @@ impl Metrics {
 
     /// Counts a login at a guarded route; `outcome` is of a closed list of words.
     pub fn login_guarded(&self, guard: &str, outcome: &'static str) {
-        self.guard.with_label_values(&[guard, outcome]).inc();
+        self.guards.outcomes.with_label_values(&[guard, outcome]).inc();
+    }
+
+    /// Counts a wrong login; whether the account had succeeded from there lately.
+    pub fn login_failed(&self, guard: &str, known: bool) {
+        self.guards.failures.with_label_values(&[guard, if known { "yes" } else { "no" }]).inc();
     }
 
     /// Counts an upstream's answer.

@@ -52,6 +52,11 @@ impl Local {
         self.table().consult(terms, caller, now.tick)
     }
 
+    /// Whether the account has succeeded from there lately.
+    pub(super) fn knows(&self, caller: Caller, now: Now) -> bool {
+        self.table().knows(caller, now.tick)
+    }
+
     /// Settles what was reserved; whether that locks.
     pub(super) fn settle(
         &self,
