@@ -187,8 +187,13 @@ impl Workshop<'_> {
             self.check_bodies(route, looking);
             let others = places.get(..=index).unwrap_or_default().iter();
             if let Some(other) = others.filter(|other| looking.differs_from(other.bodies())).last() {
-                let finding = Finding::error(looking.name.place, "a body is either JSON or a form, and these two look in both");
-                self.report.add(finding.context(other.name.place, "the other one"));
+                let place = looking.name.place;
+                self.report.add(if other.name.place == place {
+                    Finding::error(place, "a body is either JSON or a form, and this guard looks in both")
+                } else {
+                    let finding = Finding::error(place, "a body is either JSON or a form, and these two look in both");
+                    finding.context(other.name.place, "the other one")
+                });
             }
         }
     }
