@@ -3,32 +3,28 @@
 //! Only public parts of the library, over a plan compiled from configuration text as at start-up. Everything is warm: the
 //! token is remembered, and `admit` must then complete without being suspended, which is asserted on every call.
 
-use std::fmt::Write as _;
+mod support;
+
+use std::cell::Cell;
+use std::fmt::{self, Write as _};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::{fmt, io};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, header};
-use portcullis::flow::{Admission, Flow, LimitOutcome, LimitTally, Limits, Standing};
-use portcullis::model::{
-    Clock, Credential, Entropy, IssuerId, Now, PrincipalFacts, RequestHead, ScopeSet, Source, Tick, Timestamp,
-};
-use portcullis::plan::compile::{self, Machine, SecretSource};
-use portcullis::plan::{Issuer, IssuerKind, Plan};
+use portcullis::flow::{Admission, Standing};
+use portcullis::model::{Clock, Credential, Now, RequestHead, Source};
+use portcullis::rules::gcra::{Quota, Verdict};
 use portcullis::rules::head::{self, Examined, HeadLimits};
+use portcullis::rules::lockout::Ending;
 use portcullis::rules::path;
-use portcullis::store::cuts::Cuts;
-use portcullis::store::revocations::{Revocations, Unwitnessed};
-use portcullis::verify::in_process::EmbeddedTokens;
-use portcullis::verify::observe::Unobserved;
-use portcullis::verify::setup::{Needs, Setup};
-use portcullis::verify::{Recall, Unavailable, Verifier};
+use portcullis::store::counters::{CallerKey, Counters, Naming};
+use portcullis::store::login_guard::Who;
+use portcullis::verify::Recall;
+
+use support::{ByHand, Gateway, START, Zeros, at_once, login_guard};
 
 /// How many routes a gateway has in these benches.
 const ROUTES: [usize; 3] = [10, 1_000, 10_000];
@@ -45,96 +41,18 @@ const HEAD: &[u8] = b"GET /services/7/items/4711?expand=lines HTTP/1.1\r\n\
     Referer: https://app.example.test/\r\n\
     \r\n";
 
-/// An instant that does not pass.
-const NOW: Now = Now { wall: Timestamp::from_secs(1_800_000_000), tick: Tick::from_millis(1_000) };
+/// Callers, or accounts, that come in turn where it matters that there are many.
+const MANY: u32 = 100_000;
 
-#[derive(Debug)]
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Now {
-        NOW
-    }
-}
-
-/// Nothing here needs to be unpredictable.
-#[derive(Debug)]
-struct Zeros;
-
-impl Entropy for Zeros {
-    fn fill(&self, bytes: &mut [u8]) {
-        bytes.fill(0);
-    }
-}
-
-#[derive(Debug)]
-struct OneSecret;
-
-impl SecretSource for OneSecret {
-    fn variable(&self, _: &str) -> Option<String> {
-        Some("secret".into())
-    }
-
-    fn file(&self, _: &Path) -> io::Result<String> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-}
-
-/// A token service that vouches for every token.
-#[derive(Debug)]
-struct Vouching;
-
-#[async_trait]
-impl EmbeddedTokens for Vouching {
-    async fn introspect(&self, _: &str) -> Result<Option<PrincipalFacts>, Unavailable> {
-        let scopes = ScopeSet::parse("items:read items:write").unwrap_or_default();
-        let subject = Some("user-1".into());
-        Ok(Some(PrincipalFacts { subject, scopes, ..PrincipalFacts::of_issuer(IssuerId(0)) }))
-    }
-}
-
-#[derive(Debug)]
-struct Uncounted;
-
-impl LimitTally for Uncounted {
-    fn limited(&self, _: &str, _: LimitOutcome) {}
-}
-
-/// A gateway without sockets in which `TOKEN` is remembered.
-struct Bench {
-    plan: Plan,
-    verifier: Arc<Verifier>,
-    flow: Flow,
-}
-
-impl Bench {
-    fn with(routes: usize) -> Result<Self, Box<dyn std::error::Error>> {
-        let plan =
-            compile::load("bench.toml", &configuration(routes)?, &OneSecret, Machine { cores: 1, folder: Path::new(".") });
-        let (plan, _) = plan.map_err(|report| report.render(portcullis::config::Colour::Plain))?;
-        let cuts = Arc::new(Cuts::new(std::time::Duration::from_mins(1)));
-        // The plan names a remote service. In its place one in this process vouches, so that no socket is needed.
-        let issuers = [Issuer { name: "bench".into(), id: IssuerId(0), kind: IssuerKind::Embedded }];
-        let verifier = Arc::new(Verifier::new(Setup {
-            issuers: &issuers,
-            limits: &plan.cache,
-            needs: Needs::of(&plan.routes),
-            cuts: Arc::clone(&cuts),
-            clock: Arc::new(Still),
-            entropy: &Zeros,
-            embedded: Some(Arc::new(Vouching)),
-            observer: Arc::new(Unobserved),
-        })?);
-        let limits = Limits::new(&plan.limits, &Zeros, Arc::new(Uncounted));
-        let flow = Flow::new(Arc::clone(&verifier), Revocations::new(cuts, None, Arc::new(Unwitnessed)), limits);
-        let bench = Self { plan, verifier, flow };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let headers = headers();
-        let (first, mut standing) = (request(&headers, "/services/7/items/4711"), Standing::default());
-        let first = runtime.block_on(bench.flow.admit(&bench.plan, &first, NOW, &mut standing));
-        first.map_err(|refusal| format!("the first request is refused: {:?}", refusal.denial))?;
-        Ok(bench)
-    }
+/// A gateway in which `TOKEN` is remembered.
+fn gateway(routes: usize) -> Result<Gateway, Box<dyn std::error::Error>> {
+    let gateway = Gateway::with(&configuration(routes)?, Arc::new(ByHand::default()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let headers = headers();
+    let (first, mut standing) = (request(&headers, "/services/7/items/4711"), Standing::default());
+    let first = runtime.block_on(gateway.flow.admit(&gateway.plan, &first, START, &mut standing));
+    first.map_err(|refusal| format!("the first request is refused: {:?}", refusal.denial))?;
+    Ok(gateway)
 }
 
 fn configuration(routes: usize) -> Result<String, fmt::Error> {
@@ -160,20 +78,19 @@ fn configuration(routes: usize) -> Result<String, fmt::Error> {
             "#
         )?;
     }
-    // The instant does not pass, so nothing comes back: a dry run passes all the same, and is otherwise spent like any other.
     text += r#"
             [limit.per-source]
             rate = "100000/1s"
             key = "source"
-            dry_run = true
             [limit.per-subject]
             rate = "100000/1s"
             key = "subject"
-            dry_run = true
             [[route]]
             path = "/limited/items/**"
             upstream = "items"
             limits = ["per-source", "per-subject"]
+            # The time that passes here does not make the token old.
+            max_revocation_lag = "1h"
             access = { bearer = { issuers = ["bench"], scopes = ["items:read"] } }
             "#;
     Ok(text)
@@ -209,7 +126,7 @@ fn reading(c: &mut Criterion) {
 fn deciding(c: &mut Criterion) {
     let headers = headers();
     for routes in ROUTES {
-        let bench = match Bench::with(routes) {
+        let bench = match gateway(routes) {
             Ok(bench) => bench,
             Err(error) => return assert_eq!(error.to_string(), "", "the bench cannot be set up"),
         };
@@ -220,26 +137,26 @@ fn deciding(c: &mut Criterion) {
             bencher.iter(|| black_box(bench.plan.table.find(black_box(head.host), black_box(head.path), head.method, None)));
         });
         c.bench_with_input(BenchmarkId::new("admit with routes", routes), &head, |bencher, head| {
-            bencher.iter(|| admit_at_once(&bench, head));
+            bencher.iter(|| admit_at_once(&bench, head, START));
         });
     }
 }
 
 fn remembering(c: &mut Criterion) {
-    let bench = match Bench::with(10) {
+    let bench = match gateway(10) {
         Ok(bench) => bench,
         Err(error) => return assert_eq!(error.to_string(), "", "the bench cannot be set up"),
     };
     let (headers, path) = (headers(), "/limited/items/4711");
     c.bench_function("admit with two limits", |bencher| {
-        let head = request(&headers, path);
-        bencher.iter(|| admit_at_once(&bench, &head));
+        let (head, moving) = (request(&headers, path), Moving::default());
+        bencher.iter(|| admit_at_once(&bench, &head, moving.now()));
     });
     let Some(route) = bench.plan.routes.first() else { return };
     let Some(requirements) = route.access.requirements() else { return };
     c.bench_function("recall a token", |bencher| {
         bencher.iter(|| {
-            let recalled = bench.verifier.recall(&Credential::new(black_box(TOKEN)), requirements, &route.freshness, NOW);
+            let recalled = bench.verifier.recall(&Credential::new(black_box(TOKEN)), requirements, &route.freshness, START);
             assert!(matches!(recalled, Recall::Known(..)));
         });
     });
@@ -253,13 +170,73 @@ fn remembering(c: &mut Criterion) {
     });
 }
 
-/// Decides about a request whose token is remembered: at once, or the claim that this costs no suspension is false.
-fn admit_at_once(bench: &Bench, head: &RequestHead<'_>) {
-    let mut standing = Standing::default();
-    let decision = pin!(bench.flow.admit(&bench.plan, black_box(head), NOW, &mut standing));
-    let polled = decision.poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(polled, Poll::Ready(Ok(Admission::Forward(_)))));
+/// A clock that 50 calls bring a millisecond further, so that what one of them spends is there again for a later one.
+#[derive(Default)]
+struct Moving {
+    clock: ByHand,
+    calls: Cell<u32>,
 }
 
-criterion_group!(decide, reading, deciding, remembering);
+impl Moving {
+    fn now(&self) -> Now {
+        let calls = self.calls.get().wrapping_add(1);
+        self.calls.set(calls);
+        if calls.is_multiple_of(50) {
+            self.clock.pass(1);
+        }
+        self.clock.now()
+    }
+}
+
+/// One limit, in memory. Over Valkey it is a round trip more.
+fn limiting(c: &mut Criterion) {
+    let (quota, naming) = (Quota::new(100_000, Duration::from_secs(1), 100_000, 1), Naming::new(&Zeros));
+    let take = |counters: &Counters, caller: CallerKey, now: Now| {
+        let taken = counters.take(caller, &quota, now.tick);
+        assert!(matches!(taken.verdict, Verdict::Admitted { .. }) && !taken.shared);
+    };
+    c.bench_function("limit: take from one caller's quota", |bencher| {
+        let (counters, moving) = (Counters::new(1_000), Moving::default());
+        bencher.iter(|| take(&counters, naming.caller([black_box("user-1")]), moving.now()));
+    });
+    c.bench_function("limit: take from 100,000 callers' in turn", |bencher| {
+        let (counters, moving) = (Counters::new(200_000), Moving::default());
+        bencher.iter(|| take(&counters, naming.caller([moving.calls.get() % MANY]), moving.now()));
+    });
+}
+
+/// One login guard with two counters, in memory: an attempt is reserved and settled. Over Valkey it is two round trips more.
+fn guarding(c: &mut Criterion) {
+    let source = Source::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).key();
+    c.bench_function("login guard: reserve and settle a right password", |bencher| {
+        let guard = login_guard(Arc::new(ByHand::default()));
+        bencher.iter(|| {
+            let attempt = at_once(guard.begin(Who { account: black_box("ada@example.com"), source, client: None }));
+            assert!(attempt.is_some_and(|attempt| attempt.map(|attempt| attempt.settle(Ending::Succeeded)).is_ok()));
+        });
+    });
+    c.bench_function("login guard: reserve and settle the failures of 10,000 accounts", |bencher| {
+        let clock = Arc::new(ByHand::default());
+        let guard = login_guard(Arc::clone(&clock) as Arc<dyn Clock>);
+        let names: Vec<String> = (0..10_000).map(|number| format!("user-{number}@example.com")).collect();
+        let mut turn = (0..5).flat_map(|round| names.iter().map(move |name| (round, name))).cycle();
+        bencher.iter(|| {
+            // 10,000 of them are more than a minute, so that no window fills; one in five is right, so that nothing is locked.
+            clock.pass(7);
+            let Some((round, name)) = turn.next() else { return };
+            let attempt = at_once(guard.begin(Who { account: name, source, client: None }));
+            let ending = if round == 4 { Ending::Succeeded } else { Ending::Failed };
+            assert!(attempt.is_some_and(|attempt| attempt.map(|attempt| attempt.settle(ending)).is_ok()));
+        });
+    });
+}
+
+/// Decides about a request whose token is remembered: at once, or the claim that this costs no suspension is false.
+fn admit_at_once(gateway: &Gateway, head: &RequestHead<'_>, now: Now) {
+    let mut standing = Standing::default();
+    let admitted = at_once(gateway.flow.admit(&gateway.plan, black_box(head), now, &mut standing));
+    assert!(matches!(admitted, Some(Ok(Admission::Forward(_)))));
+}
+
+criterion_group!(decide, reading, deciding, remembering, limiting, guarding);
 criterion_main!(decide);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use portcullis::config::schema;
 use portcullis::plan::compile::{Machine, SecretSource, load};
 
-/// Two variables and nothing else.
+/// Three variables and nothing else.
 #[derive(Debug)]
 struct Variables;
 
@@ -19,6 +19,7 @@ impl SecretSource for Variables {
     fn variable(&self, name: &str) -> Option<String> {
         match name {
             "SECRET" => Some("open sesame".to_owned()),
+            "KEY" => Some("thirty-two characters, which is what such a key needs".to_owned()),
             "EMPTY" => Some(String::new()),
             _ => None,
         }

@@ -18,6 +18,7 @@ use crate::model::{Source, SourceKey, Timestamp};
 use crate::rules::body::Form;
 use crate::rules::login_budget::ClosedBy;
 use crate::store::login_guard::{AccountMark, LoginGuard, Whose};
+use crate::store::valkey::Outage;
 
 /// How many locks an answer holds unless it is said, and at most.
 const PAGE: usize = 100;
@@ -108,17 +109,19 @@ impl LockKeeper for LoginGuard {
     }
 
     async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<ShownLock>, Unavailable> {
-        Ok(self.locks(after, limit).into_iter().map(ShownLock::from).collect())
+        let found = self.locks(after, limit).await.map_err(|Outage| Unavailable)?;
+        Ok(found.into_iter().map(ShownLock::from).collect())
     }
 
     async fn find(&self, whose: &Wanted, limit: usize) -> Result<Vec<ShownLock>, Unavailable> {
-        let found = whose.at_guard().map(|whose| self.locks_of(whose, limit));
-        Ok(found.into_iter().flatten().map(ShownLock::from).collect())
+        let Some(whose) = whose.at_guard() else { return Ok(Vec::new()) };
+        let found = self.locks_of(whose, limit).await.map_err(|Outage| Unavailable)?;
+        Ok(found.into_iter().map(ShownLock::from).collect())
     }
 
     async fn clear(&self, whose: &Wanted) -> Result<ClearedLocks, Unavailable> {
         let Some(whose) = whose.at_guard() else { return Ok(ClearedLocks { locks: Vec::new(), lasting: true }) };
-        let cleared = Self::clear(self, whose).await;
+        let cleared = Self::clear(self, whose).await.map_err(|Outage| Unavailable)?;
         let locks = cleared.locks.into_iter().map(ShownLock::from).collect();
         Ok(ClearedLocks { locks, lasting: cleared.kept.is_ok() })
     }

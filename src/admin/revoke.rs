@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::admin::words::{Problem, answer};
 use crate::model::{Clock, Credential, IssuerId, Secret};
 use crate::store::cuts::{Fingerprint, Reach};
-use crate::store::revocations::{Cause, Revocations};
+use crate::store::revocations::{Cause, Incomplete, NotKept, Revocations};
 use crate::tokens::TokenService;
 
 /// The largest body, in bytes.
@@ -119,17 +119,19 @@ impl Revoker {
         })
     }
 
-    /// Revokes it everywhere it can be, and says so once it holds and lasts.
+    /// Revokes it everywhere it can be, and says so once it holds and lasts, on every gateway.
     pub(super) async fn revoke(&self, wanted: Wanted, from: std::net::IpAddr) -> Response {
         let names: Vec<&str> = wanted.issuers.iter().map(|(name, _)| &**name).collect();
-        let mut failed = Vec::new();
+        let (mut failed, mut untold) = (Vec::new(), Vec::new());
         for (name, id) in &wanted.issuers {
-            if !self.revoke_of(*id, wanted.reach.clone()).await {
-                failed.push(&**name);
+            match self.revoke_of(*id, wanted.reach.clone()).await {
+                Ok(()) => {}
+                Err(Incomplete::NotKept(_)) => failed.push(&**name),
+                Err(Incomplete::NotTold(_)) => untold.push(&**name),
             }
         }
         let reach = &wanted.reach;
-        if failed.is_empty() {
+        if failed.is_empty() && untold.is_empty() {
             tracing::info!(target: "portcullis::audit", actor = "admin", %from, ?reach, issuers = ?names, "revoked");
             return answer(
                 StatusCode::OK,
@@ -137,14 +139,15 @@ impl Revoker {
                 &json!({ "revoked": { "issuers": names, "reach": reach.word() } }),
             );
         }
-        tracing::error!(target: "portcullis::audit", actor = "admin", %from, ?reach, issuers = ?names, ?failed, "not all revoked");
-        Problem::not_kept(&failed).into_answer()
+        tracing::error!(target: "portcullis::audit", actor = "admin", %from, ?reach, issuers = ?names, ?failed, ?untold, "not all revoked");
+        let problem = if failed.is_empty() { Problem::not_told(&untold) } else { Problem::not_kept(&failed) };
+        problem.into_answer()
     }
 
-    async fn revoke_of(&self, issuer: IssuerId, reach: Reach) -> bool {
+    async fn revoke_of(&self, issuer: IssuerId, reach: Reach) -> Result<(), Incomplete> {
         match self.embedded.as_ref().filter(|service| service.issuer() == issuer) {
-            Some(service) => service.end(reach).await.is_ok(),
-            None => self.revocations.publish(issuer, reach, Cause::Operator, self.clock.now()).await.is_ok(),
+            Some(service) => Ok(service.end(reach).await.map_err(|_| NotKept)??),
+            None => self.revocations.publish(issuer, reach, Cause::Operator, self.clock.now()).await,
         }
     }
 }

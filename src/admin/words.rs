@@ -53,6 +53,15 @@ impl Problem {
         Self { detail: Cow::Owned(detail), field: Some((RETRY_AFTER, HeaderValue::from_static("1"))), ..plain }
     }
 
+    /// 503: it holds here and lasts, but for these issuers other gateways do not know of it yet.
+    pub(super) fn not_told(issuers: &[&str]) -> Self {
+        let issuers = issuers.join(", ");
+        let detail =
+            format!("holds here, but the other gateways could not be told yet for: {issuers}. They will be; try again");
+        let plain = Self::plain(StatusCode::SERVICE_UNAVAILABLE, "not-told", "");
+        Self { detail: Cow::Owned(detail), field: Some((RETRY_AFTER, HeaderValue::from_static("1"))), ..plain }
+    }
+
     /// Which it is, in a word.
     pub(super) fn code(&self) -> &'static str {
         self.code

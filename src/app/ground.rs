@@ -2,18 +2,25 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::StartError;
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::observer::Counting;
+use crate::app::shared;
 use crate::app::state::{self, State};
 use crate::model::{Clock, Entropy};
-use crate::plan::{self, Plan};
+use crate::plan::{self, LoginGuardId, Plan, Target};
 use crate::store::cuts::Cuts;
+use crate::store::feed::{self, Feed};
 use crate::store::journal::Journal;
-use crate::store::login_guard::{GuardLedger, GuardMemory, GuardTerms, LoginGuard};
-use crate::store::revocations::{Ledger, Revocations};
+use crate::store::login_guard::{GuardKey, GuardLedger, GuardMemory, GuardTerms, LoginGuard, SharedTerms, watch_eviction};
+use crate::store::revocations::{Ledger, Others, Revocations};
+use crate::store::valkey::Valkey;
 use crate::telemetry::Metrics;
+
+/// What a reservation of a login attempt lasts beyond the longest wait for its answer.
+const LEASE_SLACK: Duration = Duration::from_secs(5);
 
 /// The ground of one gateway.
 #[derive(Debug)]
@@ -27,24 +34,48 @@ pub(super) struct Ground {
     pub(super) cuts: Arc<Cuts>,
     pub(super) journal: Option<Arc<Journal>>,
     pub(super) revocations: Revocations,
+    /// What is shared with other gateways, if anything is.
+    pub(super) valkey: Option<Valkey>,
     /// The login guards, in the order of the plan's.
     pub(super) login_guards: Box<[Arc<LoginGuard>]>,
+    /// How gateways hear each other's cuts.
+    pub(super) feed: Option<Arc<Feed>>,
     /// Keep a second gateway off the embedded service's database and off the state file.
     _claims: [Option<File>; 2],
 }
 
 impl Ground {
     /// Claims and opens what the plan names.
-    pub(super) fn lay(plan: Plan) -> Result<Self, StartError> {
+    pub(super) async fn lay(plan: Plan) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let metrics = Arc::new(Metrics::new(&plan).map_err(|error| StartError::Program(error.to_string()))?);
         let counting = Arc::new(Counting(Arc::clone(&metrics)));
         let database = plan.token_service.as_ref().map(|service| state::claim(&service.database)).transpose()?;
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let State { cuts, journal, guards, claim } = State::open(&plan, &*entropy, clock.now())?;
+        let valkey = shared::start(&plan, Arc::clone(&counting) as _).await?;
         let ledger = journal.clone().map(|journal| journal as Arc<dyn Ledger>);
-        let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _);
-        let login_guards = login_guards(&plan, guards, &clock, journal.as_ref(), &counting);
+        let beneath = feed::Ground {
+            cuts: Arc::clone(&cuts),
+            ledger: ledger.clone(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            witness: Arc::clone(&counting) as _,
+        };
+        let feed = shared::follow(&plan, valkey.as_ref(), beneath).await?;
+        let revocations = Revocations::new(Arc::clone(&cuts), ledger, Arc::clone(&counting) as _)
+            .telling(feed.clone().map(|feed| feed as Arc<dyn Others>));
+        let login_guards = login_guards(
+            &plan,
+            guards,
+            &Means {
+                clock: &clock,
+                entropy: &*entropy,
+                journal: journal.as_ref(),
+                valkey: valkey.as_ref(),
+                counting: &counting,
+            },
+        );
         Ok(Self {
             plan: Arc::new(plan),
             clock,
@@ -54,28 +85,57 @@ impl Ground {
             cuts,
             journal,
             revocations,
+            valkey,
             login_guards,
+            feed,
             _claims: [database, claim],
         })
     }
 }
 
-fn login_guards(
-    plan: &Plan,
-    mut memory: GuardMemory,
-    clock: &Arc<dyn Clock>,
-    journal: Option<&Arc<Journal>>,
-    counting: &Arc<Counting>,
-) -> Box<[Arc<LoginGuard>]> {
-    let key = memory.key;
+/// What login guards are made of.
+struct Means<'a> {
+    clock: &'a Arc<dyn Clock>,
+    entropy: &'a dyn Entropy,
+    journal: Option<&'a Arc<Journal>>,
+    valkey: Option<&'a Valkey>,
+    counting: &'a Arc<Counting>,
+}
+
+fn login_guards(plan: &Plan, mut memory: GuardMemory, means: &Means<'_>) -> Box<[Arc<LoginGuard>]> {
+    if let Some(valkey) = means.valkey.filter(|_| !plan.login_guards.is_empty()) {
+        tokio::spawn(watch_eviction(valkey.clone()));
+    }
+    let key = means.valkey.map_or(memory.key, |valkey| GuardKey::shared(valkey.names()));
     let mut start = |guard: &Arc<plan::LoginGuard>| {
         let terms = GuardTerms { name: Arc::clone(&guard.name), by: guard.by.clone(), rule: guard.rule };
-        let started = LoginGuard::new(terms, &key, Arc::clone(clock), Arc::clone(counting) as _);
+        let mut started = LoginGuard::new(terms, &key, Arc::clone(means.clock), Arc::clone(means.counting) as _);
         let counted = memory.counters.remove(&*guard.name).unwrap_or_default();
-        Arc::new(match journal {
-            Some(journal) => started.remembering(counted, Arc::clone(journal) as Arc<dyn GuardLedger>),
-            None => started,
-        })
+        if let Some(journal) = means.journal {
+            started = started.remembering(counted, Arc::clone(journal) as Arc<dyn GuardLedger>);
+        }
+        if let (Some(valkey), Some(settings)) = (means.valkey, &plan.store.valkey) {
+            let sharing = SharedTerms {
+                valkey: valkey.clone(),
+                lease: lease(plan, guard.id),
+                gateways: settings.nodes,
+                without: guard.without_store,
+            };
+            started = started.sharing(sharing, means.entropy);
+        }
+        Arc::new(started)
     };
     plan.login_guards.iter().map(&mut start).collect()
+}
+
+/// How long an attempt may be under way: until the head of an answer at the latest, or the beginning of its body where that tells
+/// how it ended, and a little more.
+fn lease(plan: &Plan, guard: LoginGuardId) -> Duration {
+    let guarded = plan.routes.iter().filter(|route| route.login_guards.iter().any(|named| named.id == guard));
+    let longest = guarded.filter_map(|route| match &route.target {
+        Target::Upstream(upstream) if route.reads_answers() => Some(upstream.total_timeout + upstream.read_timeout),
+        Target::Upstream(upstream) => Some(upstream.total_timeout),
+        Target::TokenService | Target::Receiver(..) => None,
+    });
+    longest.max().unwrap_or_default() + LEASE_SLACK
 }

@@ -12,6 +12,7 @@ mod machine;
 mod messages;
 mod observer;
 mod receivers;
+mod shared;
 mod signals;
 mod state;
 mod upkeep;
@@ -34,8 +35,11 @@ use crate::flow::{Flow, Limits};
 use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::notify;
 use crate::plan::{Plan, Servers};
+use crate::store::counters::SharedCounters;
 use crate::store::cuts::Cuts;
+use crate::store::feed::FeedFault;
 use crate::store::journal::JournalFault;
+use crate::store::valkey::LinkFault;
 use crate::telemetry::start_logs;
 use crate::tokens::TokenService;
 use crate::verify::Verifier;
@@ -71,6 +75,15 @@ pub enum StartError {
     /// The file that says so cannot be made.
     #[error("cannot make {path}: {1}", path = .0.display())]
     Unclaimed(PathBuf, std::io::Error),
+    /// What is shared with other gateways cannot be set up.
+    #[error(transparent)]
+    Shared(#[from] LinkFault),
+    /// Other gateways cannot be heard.
+    #[error(transparent)]
+    Feed(#[from] FeedFault),
+    /// A file that the configuration names cannot be read.
+    #[error("cannot read {path}: {1}", path = .0.display())]
+    Unreadable(PathBuf, std::io::Error),
     /// Issuers cannot be set up.
     #[error(transparent)]
     Issuers(#[from] SetupError),
@@ -109,7 +122,7 @@ impl Gateway {
         start_logs(plan.server.log_json, machine::log_filter().as_deref())
             .map_err(|error| StartError::Program(error.to_string()))?;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let ground = Ground::lay(plan)?;
+        let ground = runtime.block_on(Ground::lay(plan))?;
         let plan = &ground.plan;
         let messages = Messages::new(&ground, runtime.handle())?;
         let embedded = runtime.block_on(Embedded::start(
@@ -183,6 +196,9 @@ impl Gateway {
             verifier: Arc::clone(&self.verifier),
             connections: self.workers.counter(),
             login_guards: ground.login_guards.clone(),
+            tokens: self.tokens.clone(),
+            feed: ground.feed.clone(),
+            clock: Arc::clone(&ground.clock),
         };
         self.runtime.spawn(gauges.keep_current());
     }
@@ -233,11 +249,16 @@ pub fn prove(plan: &Plan) -> Result<(), StartError> {
         observer: Arc::new(Unobserved),
     })?;
     receivers::prove(plan)?;
+    shared::prove(plan)?;
     Ok(())
 }
 
 fn flow(ground: &Ground, verifier: &Arc<Verifier>) -> Flow {
     let limits = Limits::new(&ground.plan.limits, &*ground.entropy, Arc::clone(&ground.counting) as _);
+    let limits = match &ground.valkey {
+        Some(valkey) => limits.sharing(SharedCounters::new(valkey.clone()), &ground.plan.issuers),
+        None => limits,
+    };
     Flow::new(Arc::clone(verifier), ground.revocations.clone(), limits).with_login_guards(ground.login_guards.clone())
 }
 

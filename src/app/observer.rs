@@ -9,8 +9,10 @@ use crate::flow::{LimitOutcome, LimitTally};
 use crate::notify;
 use crate::plan::MessageKind;
 use crate::store::cuts::Reach;
+use crate::store::feed::Listener;
 use crate::store::login_guard::{GuardWitness, Happening};
 use crate::store::revocations::{Cause, Witness};
+use crate::store::valkey::Watcher;
 use crate::telemetry::Metrics;
 use crate::verify::observe::{Asked, Found, Observer};
 
@@ -38,6 +40,30 @@ impl Witness for Counting {
 
     fn not_kept(&self) {
         self.0.store_failed("cut");
+    }
+}
+
+impl Listener for Counting {
+    fn heard(&self, reach: Option<&Reach>) {
+        self.0.cut(Cause::Shared.word(), reach.map_or("all", Reach::word));
+    }
+
+    fn missed(&self, why: &'static str) {
+        self.0.cuts_missed(why);
+    }
+
+    fn not_kept(&self) {
+        self.0.store_failed("cut");
+    }
+}
+
+impl Watcher for Counting {
+    fn is_up(&self, up: bool) {
+        self.0.shared_store_is(up);
+    }
+
+    fn failed(&self, operation: &'static str) {
+        self.0.shared_store_failed(operation);
     }
 }
 

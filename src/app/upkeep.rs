@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::gateway::OpenConnections;
 use crate::model::Clock;
 use crate::store::cuts::Cuts;
+use crate::store::feed::Feed;
 use crate::store::journal::Journal;
 use crate::store::login_guard::LoginGuard;
 use crate::telemetry::Metrics;
@@ -66,6 +67,9 @@ pub(super) struct Gauges {
     pub(super) verifier: Arc<Verifier>,
     pub(super) connections: OpenConnections,
     pub(super) login_guards: Box<[Arc<LoginGuard>]>,
+    pub(super) tokens: Option<Arc<TokenService>>,
+    pub(super) feed: Option<Arc<Feed>>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Gauges {
@@ -81,6 +85,12 @@ impl Gauges {
             set(&self.metrics.connections, self.connections.now() as u64);
             for guard in &self.login_guards {
                 set(&self.metrics.guards.spraying.with_label_values(&[guard.name()]), guard.spraying() as u64);
+            }
+            for (outcome, so_far) in self.tokens.iter().flat_map(|tokens| tokens.attempts()) {
+                self.metrics.passwords_attempted(outcome.name(), so_far);
+            }
+            if let Some(feed) = &self.feed {
+                self.metrics.cuts_heard(self.clock.now().tick.since(feed.contact()));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -22,6 +22,7 @@ struct Description {
     properties: Map<String, Json>,
     required: Vec<&'static str>,
     alternatives: Vec<&'static str>,
+    any_of: Vec<&'static str>,
 }
 
 impl<'a> Table<'a> {
@@ -113,6 +114,16 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Demands one of these keys, or more of them.
+    pub(crate) fn one_or_more(&mut self, keys: &'static [&'static str]) {
+        if let Some(description) = &mut self.description {
+            description.any_of.extend(keys);
+        } else if keys.iter().all(|key| self.find(key).is_none()) {
+            let listed = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" or ");
+            self.report.add(Finding::error(self.place, format!("{listed} is missing")));
+        }
+    }
+
     /// Refuses every key that nobody asked for. What stands behind it is not shown: it may be a misspelt secret.
     pub(crate) fn refuse_the_rest(self) {
         for entry in self.entries.iter().filter(|entry| !self.asked.contains(&&*entry.key)) {
@@ -161,10 +172,14 @@ impl Description {
             if !self.required.is_empty() {
                 schema.insert("required".to_owned(), self.required.into());
             }
-            if !self.alternatives.is_empty() {
-                let each: Vec<Json> = self.alternatives.iter().map(|key| json!({ "required": [key] })).collect();
-                schema.insert("oneOf".to_owned(), each.into());
-            }
+            let mut demand = |kind: &str, keys: &[&str]| {
+                if !keys.is_empty() {
+                    let each: Vec<Json> = keys.iter().map(|key| json!({ "required": [key] })).collect();
+                    schema.insert(kind.to_owned(), each.into());
+                }
+            };
+            demand("oneOf", &self.alternatives);
+            demand("anyOf", &self.any_of);
         }
         schema
     }

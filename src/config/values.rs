@@ -56,6 +56,16 @@ pub(crate) const SCOPE: Parsed<Scope> = Parsed {
 pub(crate) const HOST: Parsed<String> =
     Parsed { what: "a server such as \"mail.example\"", parse: parse_host, show: Clone::clone };
 
+/// A server's name or address, and its port.
+pub(crate) type ServerName = (String, u16);
+
+/// The name or address of a server, with its port.
+pub(crate) const SERVER: Parsed<ServerName> = Parsed {
+    what: "a server such as \"10.0.0.5:6379\"",
+    parse: parse_server,
+    show: |(host, port)| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
+};
+
 /// A mailbox: an e-mail address, with a name before it or without.
 pub(crate) const MAILBOX: Parsed<Mailbox> =
     Parsed { what: "a mailbox such as \"Example <no-reply@example.com>\"", parse: parse_mailbox, show: ToString::to_string };
@@ -109,7 +119,12 @@ fn parse_network(text: &str) -> Result<IpNet, String> {
         Err(_) => text.parse().map_err(|_| format!("`{text}` is not a network such as \"10.0.0.0/8\""))?,
     };
     if network.prefix_len() == 0 {
-        return Err(format!("`{text}` is everybody: name the proxies in front of the gateway"));
+        return Err(format!("`{text}` is everybody: name the networks that are meant"));
+    }
+    if let IpNet::V6(v6) = network
+        && v6.network().to_ipv4_mapped().is_some()
+    {
+        return Err(format!("`{text}` is compared with no address: write the IPv4 network"));
     }
     if network != network.trunc() {
         return Err(format!("`{text}` has bits beyond its prefix: `{}` is meant?", network.trunc()));
@@ -138,6 +153,19 @@ fn parse_host(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("`{text}` is not a server such as \"mail.example\" or \"127.0.0.1\""))
+}
+
+fn parse_server(text: &str) -> Result<ServerName, String> {
+    let not_one = || format!("`{text}` is not a server such as \"10.0.0.5:6379\" or \"[::1]:6379\"");
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some((address.ip().to_string(), address.port())).filter(|(_, port)| *port != 0).ok_or_else(not_one);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(not_one)?;
+    let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(not_one)?;
+    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(not_one)?;
+    // An IPv6 address without brackets would have been cut in two.
+    let host = parse_host(host).ok().filter(|host| !host.contains(':')).ok_or_else(not_one)?;
+    Ok((host, port))
 }
 
 fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
@@ -293,5 +321,57 @@ impl Notation for ClaimNotation {
 
     fn schema(&self) -> Json {
         json!({ "type": ["string", "integer", "boolean"] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_network_is_neither_everybody_nor_one_that_no_address_is_in() {
+        for good in ["10.0.0.0/8", "10.0.0.1", "::1", "2001:db8::/32", "128.0.0.0/1"] {
+            assert!(parse_network(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "10",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.0/",
+            "10.0.0.1/8",
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/8 ",
+            "::/129",
+            "::ffff:10.0.0.1",
+            "::ffff:10.0.0.0/104",
+            "example.com",
+            "10.0.0.0/255.0.0.0",
+        ] {
+            assert!(parse_network(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_network_is_read_as_it_is_written_and_its_own_addresses_are_in_it(
+            v4 in any::<u32>(), v6 in any::<u128>(), short in 1_u8..=32, long in 1_u8..=128, text in "[0-9a-f:./]{0,18}",
+        ) {
+            let addresses = [(IpAddr::from(Ipv4Addr::from_bits(v4)), short), (Ipv6Addr::from_bits(v6).into(), long)];
+            for (address, prefix) in addresses {
+                let network = IpNet::new(address, prefix).unwrap().trunc();
+                let mapped = matches!(network, IpNet::V6(v6) if v6.network().to_ipv4_mapped().is_some());
+                prop_assert_eq!(parse_network(&network.to_string()).ok(), (!mapped).then_some(network));
+            }
+            if let Ok(network) = parse_network(&text) {
+                prop_assert!(network.prefix_len() > 0 && network.network().to_canonical() == network.network(), "{text}");
+                prop_assert_eq!(network.trunc(), network);
+            }
+        }
     }
 }

@@ -30,7 +30,7 @@ use crate::plan::{self, CacheLimits, PushProtocol};
 use crate::rules::body::{FORM, Form, is_of_type};
 use crate::rules::security_event::Reached;
 use crate::store::cuts::Reach;
-use crate::store::revocations::{Cause, Revocations};
+use crate::store::revocations::{Cause, Incomplete, Revocations};
 use crate::verify::setup::SetupError;
 use crate::verify::{MissBudget, Refused, Seal};
 
@@ -261,9 +261,16 @@ impl Receiver {
                 Reached::Subject(subject) => Reach::Subject(subject),
             };
             // The clock is read again: fetching keys may have taken a while.
-            if let Err(fault) = self.revocations.publish(self.issuer, reach, cause, self.clock.now()).await {
-                tracing::error!(receiver = &*self.name, %fault, "a pushed revocation holds until a restart only");
-                kept = Err(Complaint::Unavailable(SOON));
+            match self.revocations.publish(self.issuer, reach, cause, self.clock.now()).await {
+                Ok(()) => {}
+                Err(fault @ Incomplete::NotKept(_)) => {
+                    tracing::error!(receiver = &*self.name, %fault, "a pushed revocation holds until a restart only");
+                    kept = Err(Complaint::Unavailable(SOON));
+                }
+                // It lasts, and the others are told as soon as they can be: a second push would bring nothing.
+                Err(fault @ Incomplete::NotTold(_)) => {
+                    tracing::warn!(receiver = &*self.name, %fault, "a pushed revocation holds here only, for now");
+                }
             }
         }
         kept

@@ -38,13 +38,13 @@ impl Flow {
         let mut refusal: Option<Denial> = None;
         for check in &route.checks {
             let (counters, told) = self.named(check.guard, &check.account, check.client.as_ref(), permit, asking)?;
-            refusal = strictest(refusal, counters.consult(told.who(source)).err());
+            refusal = strictest(refusal, counters.consult(told.who(source)).await.err());
         }
         let mut held = Vec::with_capacity(accounts.len());
         for (guard, (counters, told)) in accounts {
             // Who is refused anyway waits for nobody's attempt to end.
             let begun = match &refusal {
-                Some(_) => counters.consult(told.who(source)).map(|()| None),
+                Some(_) => counters.consult(told.who(source)).await.map(|()| None),
                 None => counters.begin(told.who(source)).await.map(Some),
             };
             match begun {
@@ -125,10 +125,12 @@ impl Forward {
 /// What has been settled and may have to be written down still.
 pub(super) type Unwritten = Vec<Settled>;
 
-/// A full table, then the longest lock, then the longest wait.
+/// A full table, then a store that is away, then the longest lock, then the longest wait.
 fn strictest(one: Option<Denial>, other: Option<Denial>) -> Option<Denial> {
     let rank = |denial: &Denial| {
         if let Denial::Overloaded(wait) = denial {
+            (4, *wait)
+        } else if let Denial::StoreUnavailable(wait) = denial {
             (3, *wait)
         } else if let Denial::Locked(left) = denial {
             (2, *left)

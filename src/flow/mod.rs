@@ -102,7 +102,8 @@ impl Flow {
         Self { login_guards, ..self }
     }
 
-    /// Decides about a request. With a token that is remembered this completes without suspending. How the request stands with
+    /// Decides about a request. With a token that is remembered, and no limits that gateways share, this completes without
+    /// suspending. How the request stands with
     /// the limits of its route is told in `standing`, whatever is decided.
     ///
     /// # Errors
@@ -114,8 +115,10 @@ impl Flow {
         now: Now,
         standing: &mut Standing,
     ) -> Result<Admission, Refusal> {
-        let route = match find(plan, head)? {
-            Sought::Request(route) => route, //                           Where does it want to go?    404, 405
+        let sought = find(plan, head); //                                 Where does it want to go?    404, 405
+        serve(plan, sought.as_ref(), head)?; //                           Is its source served here?   403
+        let route = match sought? {
+            Sought::Request(route) => route,
             Sought::Options(route) => return Ok(Admission::Answer(route, Reply::preflight())),
         };
         match self.decide(&route, head, now, standing).await {
@@ -150,7 +153,7 @@ impl Flow {
         standing: &mut Standing,
     ) -> Result<Decided<'a>, Denial> {
         let payer = Payer { route, head, principal: None };
-        self.limits.spend(&route.limits.of_source, payer, now.tick, standing)?; // Spend the source's quota. 429
+        self.limits.spend(&route.limits.of_source, payer, now.tick, standing).await?; // Spend the source's quota. 429, 503
         let credential = match route.access.requirements() {
             Some(_) => bearer::presented(head)?, //                       What does it present?        400, 401
             None => None,
@@ -161,7 +164,7 @@ impl Flow {
         };
         let permit = route.access.permit(caller, now.wall)?; //           May they, strongly enough?   401, 403
         let payer = Payer { principal: permit.principal().map(|principal| &**principal), ..payer };
-        self.limits.spend(&route.limits.of_caller, payer, now.tick, standing)?; // Spend the caller's quota. 429
+        self.limits.spend(&route.limits.of_caller, payer, now.tick, standing).await?; // Spend the caller's quota. 429, 503
         if let Some(principal) = permit.principal().filter(|_| route.activity) {
             principal.note_use(now.tick); //                              Sessions live by being used.
         }
@@ -194,6 +197,19 @@ struct Decided<'a> {
 enum Sought {
     Request(Arc<Route>),
     Options(Arc<Route>),
+}
+
+/// Whether this is served to whoever comes from there. Also for what is not here: who is shut out learns nothing of what is.
+fn serve(plan: &Plan, sought: Result<&Sought, &Refusal>, head: &RequestHead<'_>) -> Result<(), Refusal> {
+    let route = match sought {
+        Ok(Sought::Request(route) | Sought::Options(route)) => Some(route),
+        Err(refusal) => refusal.route.as_ref(),
+    };
+    let address = head.source.address();
+    if plan.sources.serve(address) && route.is_none_or(|route| route.sources.serve(address)) {
+        return Ok(());
+    }
+    Err(Refusal { route: route.cloned(), denial: Denial::SourceDenied })
 }
 
 fn find(plan: &Plan, head: &RequestHead<'_>) -> Result<Sought, Refusal> {

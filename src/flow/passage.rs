@@ -142,7 +142,7 @@ impl Flow {
             && self.verifier.nature(issuer) == Nature::Asked
         {
             // The upstream was shown the token and refuses it. It may know of a revocation that we missed; asking again tells.
-            self.publish(issuer, Reach::Token(token), Cause::Upstream, now).await;
+            self.revocations.suspect(issuer, Reach::Token(token), Cause::Upstream, now);
         }
     }
 
@@ -165,8 +165,12 @@ impl Flow {
             }
             let signed = self.verifier.nature(*issuer) == Nature::Signed;
             for reach in reaches(effect, passenger).into_iter().flatten() {
-                // What does not verify is no token of theirs. Cuts of it would let anybody fill their table, and the disk.
-                if signed && passenger.told_by.is_none() && matches!(reach, Reach::Token(_)) {
+                // What does not verify is no token of theirs. Cuts of it would let anybody fill their table, the disk, and what
+                // gateways share.
+                if passenger.told_by.is_none() && matches!(reach, Reach::Token(_)) {
+                    if !signed {
+                        self.revocations.suspect(*issuer, reach, Cause::Passage, now);
+                    }
                     continue;
                 }
                 self.publish(*issuer, reach, Cause::Passage, now).await;
@@ -176,7 +180,7 @@ impl Flow {
 
     async fn publish(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) {
         if let Err(fault) = self.revocations.publish(issuer, reach, cause, now).await {
-            tracing::error!(issuer = issuer.0, %fault, "a revocation holds until a restart only");
+            tracing::error!(issuer = issuer.0, %fault, "a revocation holds here, and not more for now");
         }
     }
 }

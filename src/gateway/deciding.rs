@@ -59,7 +59,7 @@ impl Gateway {
         let (raw_path, query) = path::split_target(target).map_err(unreadable)?;
         let path = path::normalize(raw_path).map_err(unreadable)?;
         let host = reading::host(request).map_err(unreadable)?;
-        let source = Source::new(self.plan.trusted_proxies.client(arrival.peer, &request.headers));
+        let source = self.plan.source(arrival.peer, &request.headers);
         let (method, headers) = (&request.method, &request.headers);
         let head = RequestHead { method, path: &path, query, host: &host, headers, source };
         let admission = self.flow.admit(&self.plan, &head, now, standing).await?;

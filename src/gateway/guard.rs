@@ -65,7 +65,7 @@ impl Guard {
 
     /// The connection that a client gets, or why it gets none.
     pub(super) fn admit(&self, wire: Wire, peer: SocketAddr) -> Result<Box<Connection>, Wire> {
-        match self.slots.take(Source::new(peer.ip()).key()) {
+        match self.slots.take(Source::apart_by(peer.ip(), self.limits.source_prefix).key()) {
             Some(slot) => Ok(Box::new(Connection::new(wire, peer, slot))),
             None => Err(wire),
         }

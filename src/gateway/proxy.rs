@@ -27,7 +27,7 @@ use crate::gateway::peers::{PeerSet, Peers};
 use crate::gateway::reading;
 use crate::gateway::relay;
 use crate::gateway::request_ids::{RequestIds, RequestNames};
-use crate::model::{Clock, Denial, Source, Tick};
+use crate::model::{Clock, Denial, Tick};
 use crate::plan::{Plan, Route, RouteLimits, Target};
 use crate::reply::Reply;
 use crate::rules::cors;
@@ -132,8 +132,7 @@ impl Gateway {
         let Some((service, forward)) = inside else {
             return self.refuse_and_stop(session, ctx, Denial::NoRoute).await;
         };
-        let source =
-            Source::new(self.plan.trusted_proxies.client(reading::arrival(session).peer, &session.req_header().headers));
+        let source = self.plan.source(reading::arrival(session).peer, &session.req_header().headers);
         let answered =
             in_process::serve(session, service, forward, ctx.target.as_deref(), source, self.plan.guard.body_idle).await;
         match answered {

@@ -24,6 +24,8 @@ pub enum Denial {
     HeadTooLarge,
     /// 404: no route has this host and path. Default deny: what no route names is never forwarded.
     NoRoute,
+    /// 403: nobody is served here who comes from this address.
+    SourceDenied,
     /// 405: routes have this path, none this method. Holds the methods that they have.
     MethodNotAllowed(Box<[Method]>),
     /// 401 without an error code (RFC 6750 section 3.1): nothing was presented.
@@ -111,6 +113,7 @@ impl Denial {
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::HeadTooLarge => "head-too-large",
             Self::NoRoute => "no-route",
+            Self::SourceDenied => "source-denied",
             Self::MethodNotAllowed(_) => "method-not-allowed",
             Self::CredentialMissing => "credential-missing",
             Self::CredentialMisplaced(_) => "credential-misplaced",

@@ -77,3 +77,13 @@ impl CountedBy {
         }
     }
 }
+
+/// What a guard does about a login while the store that gateways share is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WithoutStore {
+    /// It allows this gateway's part of the budget, by what this gateway knows.
+    #[default]
+    Local,
+    /// It refuses.
+    Deny,
+}

@@ -18,10 +18,10 @@ mod style;
 mod time;
 
 pub use activity::{Activity, Use};
-pub use client::{Source, SourceKey};
+pub use client::{Source, SourceKey, SourcePrefix};
 pub use credential::{Credential, CredentialShape};
 pub use denial::{BadRequest, Challenge, Denial, ErrorId, Misplaced};
-pub use login::{AccountPlace, BodySign, ClientPlace, CountedBy, Sign, Wanted};
+pub use login::{AccountPlace, BodySign, ClientPlace, CountedBy, Sign, Wanted, WithoutStore};
 pub use non_empty::{EmptyList, NonEmpty};
 pub use principal::{ClaimValue, Identity, IssuerId, Principal, PrincipalFacts, TokenKind, UnforwardableIdentity};
 pub use request::RequestHead;

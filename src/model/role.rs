@@ -110,7 +110,22 @@ fn unescape(name: &str) -> Option<Box<str>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_written_alike_and_names_are_what_they_were(
+            names in prop::collection::vec("[a~/01é]{0,4}", 1..4), text in "[/~01a]{0,8}",
+        ) {
+            let pointer = Pointer(names.iter().map(|name| name.as_str().into()).collect());
+            prop_assert_eq!(Pointer::parse(&pointer.to_string()), Some(pointer));
+            if let Some(read) = Pointer::parse(&text) {
+                prop_assert_eq!(read.to_string(), text);
+            }
+        }
+    }
 
     #[test]
     fn a_pointer_is_read_and_written_alike() {

@@ -1,10 +1,13 @@
 //! Rate limits, and which of them a route has.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::model::Source;
 use crate::rules::gcra::Quota;
+use crate::rules::networks::Networks;
 
 /// A rate limit.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +26,22 @@ pub struct Limit {
     pub told: bool,
     /// Whether what it would refuse passes all the same.
     pub dry_run: bool,
+    /// Where requests come from that it does not count.
+    pub exempt: Option<Networks>,
+    /// What is decided when the shared store, where callers are counted for all gateways, is away; `None` if they are counted
+    /// here and nowhere else.
+    pub shared: Option<OnStoreOutage>,
+}
+
+/// What a limit that gateways share says while the store is away in which it is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnStoreOutage {
+    /// Each of so many gateways counts by itself and allows its part of the whole; no, if its part is less than a request costs.
+    Local(u32),
+    /// No.
+    Deny,
+    /// Yes, uncounted.
+    Allow,
 }
 
 /// A part of what a limit counts by.
@@ -43,6 +62,18 @@ pub enum LimitKey {
 }
 
 impl Limit {
+    /// The same limit for requests that cost so many units, at least 1. Callers have one quota for both.
+    #[must_use]
+    pub fn costing(&self, cost: u32) -> Self {
+        Self { quota: self.quota.costing(cost), ..self.clone() }
+    }
+
+    /// Whether it does not count requests from this address.
+    #[must_use]
+    pub fn exempts(&self, source: Source) -> bool {
+        self.exempt.as_ref().is_some_and(|networks| networks.contains(source.address()))
+    }
+
     /// Whether it can be spent only when it is known who calls.
     #[must_use]
     pub fn needs_caller(&self) -> bool {
@@ -60,8 +91,17 @@ pub struct RouteLimits {
     pub of_source: Box<[Arc<Limit>]>,
     /// Those that are spent once it is known who calls, and that they may.
     pub of_caller: Box<[Arc<Limit>]>,
-    /// `RateLimit-Policy`: all that are told; `None` if none is.
-    pub policy: Option<HeaderValue>,
+    /// Those that are told, in the order in which they were written.
+    pub told: Box<[Arc<Limit>]>,
+    /// What is told of all of them.
+    pub policy: Policy,
+}
+
+/// Which limits there are, in the words of answers.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// `RateLimit-Policy`; `None` if nothing is told.
+    pub field: Option<HeaderValue>,
     /// The same in the words of contract B, for `x-ratelimit-limit`.
     pub in_force: Box<str>,
 }
@@ -73,20 +113,29 @@ impl RouteLimits {
     /// Of these limits, in this order.
     #[must_use]
     pub fn new(limits: &[Arc<Limit>]) -> Self {
-        let told: Vec<_> =
-            limits.iter().filter(|limit| limit.told && !limit.dry_run).map(|limit| (limit, limit.quota)).collect();
-        let window = |quota: &Quota| quota.window().as_secs() + u64::from(quota.window().subsec_nanos() > 0);
-        let policy: Vec<String> =
-            told.iter().map(|(limit, quota)| format!("\"{}\";q={};w={}", limit.name, quota.burst(), window(quota))).collect();
-        let in_force: Vec<String> = told.iter().map(|(_, quota)| format!("{};w={}", quota.burst(), window(quota))).collect();
+        let told: Box<[_]> = limits.iter().filter(|limit| limit.told && !limit.dry_run).cloned().collect();
+        let policy = Policy::of(told.iter());
         let (of_caller, of_source): (Vec<_>, Vec<_>) = limits.iter().cloned().partition(|limit| limit.needs_caller());
-        Self {
-            of_source: of_source.into(),
-            of_caller: of_caller.into(),
-            // Names are plain, so it always fits a header.
-            policy: HeaderValue::try_from(policy.join(", ")).ok().filter(|policy| !policy.is_empty()),
-            in_force: in_force.join(", ").into(),
+        Self { of_source: of_source.into(), of_caller: of_caller.into(), told, policy }
+    }
+}
+
+impl Policy {
+    /// What is told of these limits.
+    #[must_use]
+    pub fn of<'l>(told: impl Iterator<Item = &'l Arc<Limit>>) -> Self {
+        let (mut field, mut in_force) = (String::new(), String::new());
+        for limit in told {
+            let (burst, window) = (limit.quota.burst(), limit.quota.window());
+            let window = window.as_secs() + u64::from(window.subsec_nanos() > 0);
+            let separator = if field.is_empty() { "" } else { ", " };
+            // Writing to a string does not fail.
+            let _ = write!(field, "{separator}\"{}\";q={burst};w={window}", limit.name);
+            let _ = write!(in_force, "{separator}{burst};w={window}");
         }
+        // Names are plain, so it always fits a header.
+        let field = HeaderValue::try_from(field).ok().filter(|field| !field.is_empty());
+        Self { field, in_force: in_force.into() }
     }
 }
 
@@ -97,7 +146,17 @@ mod tests {
     use super::*;
 
     fn limit(name: &str, key: LimitKey, quota: Quota) -> Limit {
-        Limit { name: name.into(), index: 0, quota, key: Box::new([key]), keys: 10, told: true, dry_run: false }
+        Limit {
+            name: name.into(),
+            index: 0,
+            quota,
+            key: Box::new([key]),
+            keys: 10,
+            told: true,
+            dry_run: false,
+            exempt: None,
+            shared: None,
+        }
     }
 
     #[test]
@@ -108,9 +167,9 @@ mod tests {
         let odd = limit("odd", LimitKey::Source, Quota::new(7, Duration::from_secs(1), 10, 1));
         let told = limit("per-subject", LimitKey::Subject, per_minute(100));
         let limits = RouteLimits::new(&[told, silent, rehearsed, odd].map(Arc::new));
-        assert_eq!(limits.policy.unwrap(), "\"per-subject\";q=100;w=60, \"odd\";q=10;w=2");
-        assert_eq!(&*limits.in_force, "100;w=60, 10;w=2");
+        assert_eq!(limits.policy.field.unwrap(), "\"per-subject\";q=100;w=60, \"odd\";q=10;w=2");
+        assert_eq!(&*limits.policy.in_force, "100;w=60, 10;w=2");
         assert_eq!((limits.of_source.len(), limits.of_caller.len()), (3, 1));
-        assert!(RouteLimits::new(&[]).policy.is_none());
+        assert!(RouteLimits::new(&[]).policy.field.is_none());
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, NonEmpty};
+use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, NonEmpty, WithoutStore};
 use crate::rules::login_answer::AnswerRule;
 use crate::rules::login_budget::BudgetRule;
 
@@ -29,6 +29,8 @@ pub struct LoginGuard {
     pub by: NonEmpty<CountedBy>,
     /// What each counter takes.
     pub rule: BudgetRule,
+    /// What is done while the store that gateways share is away.
+    pub without_store: WithoutStore,
 }
 
 /// A guard whose locks hold on a route that tries no password.

@@ -11,29 +11,34 @@ mod notifier;
 mod passage;
 mod receiver;
 mod session_api;
+mod store;
 mod token_service;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
+
 pub use crate::config::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
-use crate::model::{Location, NonEmpty, Secret, Style};
+use crate::model::{Location, NonEmpty, Secret, Source, SourcePrefix, Style};
 use crate::rules::access::Access;
 use crate::rules::envelope::Envelope;
 use crate::rules::forwarded::TrustedProxies;
 use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
+use crate::rules::networks::Sources;
 use crate::rules::routing::RouteTable;
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
-pub use limit::{Limit, LimitKey, RouteLimits};
+pub use limit::{Limit, LimitKey, OnStoreOutage, Policy, RouteLimits};
 pub use login_guard::{GuardCheck, LoginGuard, LoginGuardId};
 pub use notifier::{Notifier, Smtp, Webhook};
 pub use passage::Passage;
 pub use receiver::{PushProtocol, Receiver, ReceiverId};
 pub use session_api::{AuthTokenUse, Caller, ChallengeLimits, OperationTerms, PasswordPolicy, SessionApi, SessionOperation};
+pub use store::{Store, Topology, Trust, Valkey};
 pub use token_service::{
     BackOfficeApi, BackOfficeLimits, BackOfficePaths, Hashing, LockSettings, OAuthApi, OAuthPaths, TokenService, TokenType,
 };
@@ -53,6 +58,8 @@ pub struct Plan {
     pub guard: GuardLimits,
     /// Whose word on the client's address counts.
     pub trusted_proxies: TrustedProxies,
+    /// Who is served at all, by where they come from.
+    pub sources: Sources,
     /// Finds the route of a request: an index into `routes`.
     pub table: RouteTable,
     /// The routes, in the order of the file.
@@ -73,15 +80,16 @@ pub struct Plan {
     pub token_service: Option<TokenService>,
     /// Bounds on remembering tokens.
     pub cache: CacheLimits,
-    /// What is remembered beyond a restart.
+    /// What is remembered beyond a request, and where.
     pub store: Store,
 }
 
-/// What is remembered beyond a restart.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Store {
-    /// The state file, made when there is something to be kept in it; `None` if the operator wants none.
-    pub file: Option<PathBuf>,
+impl Plan {
+    /// Where a request comes from, by its connection and what a trusted proxy says.
+    #[must_use]
+    pub fn source(&self, peer: IpAddr, headers: &HeaderMap) -> Source {
+        Source::apart_by(self.trusted_proxies.client(peer, headers), self.guard.source_prefix)
+    }
 }
 
 /// Process-wide settings.
@@ -141,10 +149,12 @@ pub struct GuardLimits {
     pub body_idle: Duration,
     /// Connections at once, over all clients.
     pub connections: usize,
-    /// Connections at once from one source (IPv4 address or IPv6 /64).
+    /// Connections at once from one source.
     pub connections_per_source: usize,
     /// Requests on one connection, after which it is closed.
     pub requests_per_connection: u32,
+    /// How sources are told apart, here and wherever else something is counted by source.
+    pub source_prefix: SourcePrefix,
 }
 
 impl GuardLimits {
@@ -162,6 +172,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Its place in `Plan::routes`.
     pub index: usize,
+    /// Who is served here, by where they come from.
+    pub sources: Sources,
     /// Who may use it.
     pub access: Access,
     /// Where its requests go.

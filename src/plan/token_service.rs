@@ -29,6 +29,8 @@ pub struct TokenService {
     pub hashing: Hashing,
     /// Consecutive failures after which an account is locked, and for how long (contract section 8).
     pub lock: LockSettings,
+    /// Wrong passwords from one source within 10 minutes; one more, and it pauses for as long. Any number if it is not said.
+    pub failures_per_source: Option<u32>,
     /// Who carries codes and questions; without one nothing is sent.
     pub notifier: Option<Notifier>,
 }
@@ -56,6 +58,10 @@ pub struct OAuthApi {
     pub resend_interval: Duration,
     /// Codes for one phone number within 10 minutes.
     pub codes_per_phone: u32,
+    /// Codes that one source may ask for within 10 minutes; any number if it is not said.
+    pub codes_per_source: Option<u32>,
+    /// Sign-ins from one source in a minute; one more, and the source pauses for a minute. Any number if it is not said.
+    pub logins_per_source: Option<u32>,
     /// Where its operations are mounted.
     pub paths: OAuthPaths,
 }
@@ -102,6 +108,8 @@ pub struct BackOfficeApi {
     pub code_tries: u32,
     /// Codes for one account within 10 minutes.
     pub codes_per_account: u32,
+    /// Sign-ins from one source in a minute; one more, and the source pauses for a minute. Any number if it is not said.
+    pub logins_per_source: Option<u32>,
     /// How often its operations may be tried.
     pub limits: BackOfficeLimits,
     /// Where its operations are mounted.

@@ -79,6 +79,7 @@ fn fields(denial: &Denial) -> Vec<(HeaderName, HeaderValue)> {
         | Denial::UnsupportedMediaType
         | Denial::HeadTooLarge
         | Denial::NoRoute
+        | Denial::SourceDenied
         | Denial::CredentialKind
         | Denial::ClaimMissing
         | Denial::UpstreamUnavailable
@@ -101,6 +102,7 @@ fn facts(denial: &Denial, style: Style) -> Facts {
         }
         Denial::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large.", None),
         Denial::NoRoute => (StatusCode::NOT_FOUND, "There is nothing at this address.", None),
+        Denial::SourceDenied => (StatusCode::FORBIDDEN, "Nobody is served here from your address.", None),
         Denial::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.", None),
         Denial::CredentialMissing => (StatusCode::UNAUTHORIZED, "Authentication is required.", None),
         Denial::CredentialMisplaced(_) => (

@@ -21,6 +21,7 @@ fn every_denial() -> Vec<Denial> {
         Denial::UnsupportedMediaType,
         Denial::HeadTooLarge,
         Denial::NoRoute,
+        Denial::SourceDenied,
         Denial::MethodNotAllowed(Box::new([Method::GET, Method::HEAD])),
         Denial::CredentialMissing,
         Denial::CredentialMisplaced(Misplaced::AuthTokenHeader),

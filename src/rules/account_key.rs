@@ -298,5 +298,40 @@ mod tests {
                 prop_assert_eq!(fold(&spelling), Some(digits.as_str().into()));
             }
         }
+
+        #[test]
+        fn a_form_tells_an_account_only_if_it_has_the_parameter_once_however_it_is_spelt(
+            others in prop::collection::btree_map("[a-m]{1,3}", "[a-z%;]{0,3}", 0..4),
+            spellings in prop::collection::vec(prop::sample::select(vec![
+                "username", "Username", "USERNAME", "user%6eame", "username[]", "%75sername", "username%00x", "+username",
+            ]), 0..3),
+            at in prop::collection::vec(0_usize..5, 3),
+        ) {
+            // An escape that is none makes all of it unreadable, which is no account either.
+            let mut pairs: Vec<String> = others.iter().map(|(name, value)| format!("{name}={}", value.replace('%', "%25"))).collect();
+            for (spelling, at) in spellings.iter().zip(&at) {
+                pairs.insert((*at).min(pairs.len()), format!("{spelling}=ann"));
+            }
+            let told = form(&pairs.join("&"));
+            match spellings.as_slice() {
+                ["username" | "user%6eame" | "%75sername"] => prop_assert_eq!(told.as_deref(), Ok("ann")),
+                _ => prop_assert!(told.is_err(), "{told:?}"),
+            }
+        }
+
+        #[test]
+        fn whatever_the_bytes_are_the_account_is_in_them_or_there_is_none(
+            body in prop::collection::vec(prop::sample::select(b"username=&;%4{}\":,[]\\u \xff\0a".to_vec()), 0..40),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (label, location) in [
+                (FORM, Location::Form("username".into())),
+                (JSON, Location::Json(Pointer::parse("/username").unwrap())),
+            ] {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(label));
+                let told = account_key(&location, Telling { headers: &headers, query: None, body: &body });
+                prop_assert!(told.is_err() || std::str::from_utf8(&body).is_ok_and(|text| !text.is_empty()), "{told:?}");
+            }
+        }
     }
 }

@@ -22,7 +22,7 @@ pub struct Quota {
     cost: u64,
 }
 
-/// When a caller's quota will be whole again, in microseconds of the clock that is passed in; in the past for a caller at rest.
+/// When a caller's quota will be whole again, in microseconds of the clock that decides; in the past for a caller at rest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Tat(u64);
 
@@ -65,6 +65,12 @@ impl Quota {
         }
     }
 
+    /// The same quota, from which one request spends so many units, at least 1.
+    #[must_use]
+    pub fn costing(self, cost: u32) -> Self {
+        Self { cost: u64::from(cost.max(1)), ..self }
+    }
+
     /// Units that there are when none is spent.
     #[must_use]
     pub fn burst(&self) -> u64 {
@@ -89,13 +95,23 @@ impl Quota {
         Duration::from_micros(self.interval.saturating_mul(self.burst))
     }
 
-    /// Decides about one request of a caller.
+    /// What one of so many gateways may admit by itself while none knows what the others admit: its part of the rate, and of the
+    /// burst, rounded down. `None` if that is less than one request costs.
+    #[must_use]
+    pub fn share(&self, gateways: u32) -> Option<Self> {
+        let gateways = u64::from(gateways.max(1));
+        let burst = self.burst / gateways;
+        (burst >= self.cost).then(|| Self { interval: self.interval.saturating_mul(gateways), burst, cost: self.cost })
+    }
+
+    /// Decides about one request of a caller. A clock that was set back, and a quota that was larger before, cost a caller no
+    /// more than the whole of this one.
     #[must_use]
     pub fn decide(&self, remembered: Tat, now: Tick) -> Verdict {
         let now = micros(now);
-        let spent = remembered.0.saturating_sub(now);
-        let after = spent.saturating_add(self.toll());
         let tolerance = self.interval.saturating_mul(self.burst);
+        let spent = remembered.0.saturating_sub(now).min(tolerance);
+        let after = spent.saturating_add(self.toll());
         if after > tolerance {
             let wait = Duration::from_micros(after - tolerance);
             return Verdict::Refused { left: self.left(tolerance, spent), wait };
@@ -104,6 +120,22 @@ impl Quota {
             tat: Tat(now.saturating_add(after)),
             left: self.left(tolerance, after),
             whole_after: Duration::from_micros(after),
+        }
+    }
+
+    /// What was decided by the same rule where the caller is remembered: `outcome` is how many microseconds the quota takes to
+    /// become whole if the request may go on, and how many are missing, negated, if it may not; `now` is that place's clock.
+    #[must_use]
+    pub fn decided(&self, outcome: i64, now: u64) -> Verdict {
+        let (tolerance, micros) = (self.interval.saturating_mul(self.burst), outcome.unsigned_abs());
+        if outcome < 0 {
+            let spent = tolerance.saturating_add(micros).saturating_sub(self.toll());
+            return Verdict::Refused { left: self.left(tolerance, spent), wait: Duration::from_micros(micros) };
+        }
+        Verdict::Admitted {
+            tat: Tat(now.saturating_add(micros)),
+            left: self.left(tolerance, micros),
+            whole_after: Duration::from_micros(micros),
         }
     }
 
@@ -193,6 +225,23 @@ mod tests {
         let year_2255 = at((1 << 53) / 1000 - 31 * 86_400_000);
         let Verdict::Admitted { tat, .. } = quota.decide(Tat::default(), year_2255) else { panic!("a whole quota is refused") };
         assert!(tat.0 <= 1 << 53);
+    }
+
+    #[test]
+    fn a_share_is_never_more_than_its_part_and_none_if_nothing_could_be_paid_with_it() {
+        let quota = Quota::new(7, Duration::from_mins(1), 5, 2);
+        let share = quota.share(2).unwrap();
+        assert_eq!((share.burst, share.cost, share.interval), (2, 2, quota.interval * 2));
+        assert_eq!((quota.share(0), quota.share(1)), (Some(quota), Some(quota)));
+        assert_eq!(quota.share(3), None, "a burst of one does not pay a request of two");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_costs_no_more_than_the_whole_quota() {
+        let quota = Quota::new(1, Duration::from_secs(1), 3, 1);
+        let mut tat = Tat::default();
+        assert!(spend(&quota, &mut tat, at(3_600_000)));
+        assert_eq!(quota.decide(tat, at(0)), Verdict::Refused { left: 0, wait: Duration::from_secs(1) });
     }
 
     proptest! {

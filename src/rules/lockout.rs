@@ -1,6 +1,7 @@
 //! The lock after consecutive failed sign-ins: a pure state machine, one per account, shared by every API.
 //!
-//! Imports nothing but instants. Deliberately absent: clocks, tables, waiting and persistence; `tokens::guard` has those.
+//! Imports nothing but instants. Deliberately absent: clocks, tables, waiting and persistence; `tokens::store` and `tokens::guard`
+//! have those. Instants are of one clock, whichever: what is kept in a database is decided on by the wall clock.
 //!
 //! ```text
 //!             begin: one reservation        settle(Failed): one failure more
@@ -64,6 +65,12 @@ impl LockRule {
         Self { attempts: attempts.max(1), duration }
     }
 
+    /// Consecutive failures that lock.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// The length of a lock.
     #[must_use]
     pub fn duration(&self) -> Duration {
@@ -77,9 +84,23 @@ impl Attempts {
     /// A count that would lock under today's rule, but did not under yesterday's, leaves one attempt.
     #[must_use]
     pub fn restored(rule: &LockRule, failed: u32, lock_left: Option<Duration>, now: Tick) -> Self {
-        let locked_until = lock_left.map(|left| now.after(left.min(rule.duration)));
-        let failed = if locked_until.is_some() { rule.attempts } else { failed.min(rule.attempts - 1) };
-        Self { failed, in_flight: 0, locked_until }
+        Self::resumed(rule, failed, 0, lock_left.map(|left| now.after(left)), now)
+    }
+
+    /// What is kept somewhere else between attempts: `failed` failures, `in_flight` attempts that have not ended, and until when
+    /// there is a lock. One that is over has taken its failures with it; one that would last longer than a lock does, since the
+    /// clock was set back or the rule has changed, lasts as long as a lock.
+    ///
+    /// A count that would lock under today's rule, but did not under yesterday's, leaves one attempt.
+    #[must_use]
+    pub fn resumed(rule: &LockRule, failed: u32, in_flight: u32, locked_until: Option<Tick>, now: Tick) -> Self {
+        let failed = match locked_until {
+            Some(until) if now < until => rule.attempts,
+            Some(_) => 0,
+            None => failed.min(rule.attempts - 1),
+        };
+        let locked_until = locked_until.filter(|until| now < *until).map(|until| until.min(now.after(rule.duration)));
+        Self { failed, in_flight, locked_until }
     }
 
     /// Asks for an attempt. Costs nothing if it is not admitted.
@@ -97,19 +118,31 @@ impl Attempts {
         Beginning::Admitted
     }
 
-    /// Settles an attempt that was admitted.
+    /// Settles an attempt that was admitted. A failure that comes during a lock, having begun long before it, leaves the lock as
+    /// it is.
     pub fn settle(&mut self, rule: &LockRule, ending: Ending, now: Tick) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.count(rule, ending, now);
+    }
+
+    /// Counts an attempt that holds no reservation here.
+    pub fn count(&mut self, rule: &LockRule, ending: Ending, now: Tick) {
         match ending {
             Ending::Failed => {
                 self.failed = self.failed.saturating_add(1);
-                if self.failed >= rule.attempts {
+                if self.failed >= rule.attempts && self.lock_left(now).is_none() {
                     self.locked_until = Some(now.after(rule.duration));
                 }
             }
             Ending::Succeeded => self.failed = 0,
             Ending::Abandoned => {}
         }
+    }
+
+    /// The same with what is in flight in `other`, and nothing of its failures.
+    #[must_use]
+    pub fn with_flights_of(self, other: &Self) -> Self {
+        Self { in_flight: other.in_flight, ..self }
     }
 
     /// How much longer the account is locked; `None` if it is not.
@@ -127,6 +160,12 @@ impl Attempts {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.locked_until.is_none()
+    }
+
+    /// Until when the account is locked, whether or not that is over.
+    #[must_use]
+    pub fn locked_until(&self) -> Option<Tick> {
+        self.locked_until
     }
 
     /// Consecutive failures so far.
@@ -228,6 +267,24 @@ mod tests {
         let mut attempts = Attempts::restored(&strict, 4, None, at(0));
         assert_eq!(attempts.begin(&strict, at(0)), Beginning::Admitted);
         assert_eq!(attempts.begin(&strict, at(0)), Beginning::Busy);
+    }
+
+    #[test]
+    fn what_was_kept_goes_on_and_a_lock_that_is_over_has_taken_its_failures_with_it() {
+        let mut kept = Attempts::resumed(&rule(), 3, 1, None, at(0));
+        assert_eq!(kept.begin(&rule(), at(0)), Beginning::Admitted);
+        assert_eq!(kept.begin(&rule(), at(0)), Beginning::Busy, "three failures and two in flight");
+        let over = Attempts::resumed(&rule(), 5, 0, Some(at(10)), at(10));
+        assert_eq!((over.failed(), over.locked_until()), (0, None));
+        let set_back = Attempts::resumed(&rule(), 5, 0, Some(at(10_000_000)), at(10));
+        assert_eq!(set_back.lock_left(at(10)), Some(HALF_AN_HOUR));
+    }
+
+    #[test]
+    fn a_failure_that_comes_late_does_not_extend_a_lock() {
+        let mut attempts = locked_at(at(0));
+        attempts.settle(&rule(), Ending::Failed, at(60_000));
+        assert_eq!(attempts.begin(&rule(), at(1_800_000)), Beginning::Admitted);
     }
 
     proptest! {

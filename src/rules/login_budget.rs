@@ -118,8 +118,24 @@ impl BudgetRule {
         Self { lock: None, ..self }
     }
 
+    /// The part of it that each of so many gateways may allow by itself; `None` if that is nothing.
+    #[must_use]
+    pub fn part(&self, gateways: u32) -> Option<Self> {
+        let part = |attempts: u32| attempts.checked_div(gateways).filter(|part| *part > 0);
+        let lock = match &self.lock {
+            Some(lock) => Some(LockRule::new(part(lock.attempts())?, lock.duration())),
+            None => None,
+        };
+        let window = match self.window {
+            Some(window) => Some(FailureWindow { attempts: part(window.attempts)?, ..window }),
+            None => None,
+        };
+        Some(Self { lock, window })
+    }
+
     /// After this long without a failure, consecutive ones are forgotten.
-    fn memory(&self) -> Duration {
+    #[must_use]
+    pub fn memory(&self) -> Duration {
         self.lock.map_or(MEMORY, |lock| lock.duration().max(MEMORY))
     }
 }
@@ -154,20 +170,38 @@ impl Budget {
     /// Settles an attempt that was admitted; whether that locks. `now` is when its outcome was known.
     pub fn settle(&mut self, rule: &BudgetRule, ending: Ending, now: Tick) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.note(rule, ending, now);
+        let Some(lock) = &rule.lock else { return false };
+        self.attempts.settle(lock, ending, now);
+        self.attempts.lock_left(now).is_some()
+    }
+
+    /// Counts an attempt that holds no reservation here any more, or never held one; whether that locks.
+    pub fn count(&mut self, rule: &BudgetRule, ending: Ending, now: Tick) -> bool {
+        self.forget(rule, now);
+        self.note(rule, ending, now);
+        let Some(lock) = &rule.lock else { return false };
+        self.attempts.count(lock, ending, now);
+        self.attempts.lock_left(now).is_some()
+    }
+
+    /// Notes when it ended, where that counts.
+    fn note(&mut self, rule: &BudgetRule, ending: Ending, now: Tick) {
         let counts = |window: &FailureWindow| match ending {
             Ending::Failed => true,
             Ending::Succeeded => window.count_success,
             Ending::Abandoned => false,
         };
-        if rule.window.as_ref().is_some_and(counts) {
+        if let Some(window) = rule.window.filter(counts) {
             self.recent.push_back(now);
+            // What was not reserved may be one too many. The newest say when there is room.
+            while self.recent.len() > window.attempts as usize {
+                self.recent.pop_front();
+            }
         }
-        let Some(lock) = &rule.lock else { return false };
-        if ending == Ending::Failed {
+        if rule.lock.is_some() && ending == Ending::Failed {
             self.failed_at = Some(now);
         }
-        self.attempts.settle(lock, ending, now);
-        self.attempts.lock_left(now).is_some()
     }
 
     /// Whether forgetting this would change nothing any more.
@@ -239,6 +273,20 @@ impl Budget {
             budget.recent.extend((0..count).map(|_| now.before(kept.recent_ago)));
         }
         budget
+    }
+
+    /// Puts what somebody else has counted in the place of what was counted here; what is in flight here goes on.
+    pub fn learn(&mut self, rule: &BudgetRule, kept: &Kept, now: Tick) {
+        let learnt = Self::restored(rule, kept, now);
+        let attempts = learnt.attempts.with_flights_of(&self.attempts);
+        *self = Self { attempts, in_flight: self.in_flight, ..learnt };
+    }
+
+    /// Whether consecutive failures leave nothing of the rule, and yet there is no lock: they were counted by a rule that takes
+    /// more.
+    #[must_use]
+    pub fn is_worn(&self, rule: &BudgetRule) -> bool {
+        rule.lock.is_some_and(|lock| self.attempts.is_open() && self.attempts.failed() >= lock.attempts())
     }
 
     fn forget(&mut self, rule: &BudgetRule, now: Tick) {

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod lockout;
 pub mod login_answer;
 pub mod login_budget;
+pub mod networks;
 pub mod passage;
 pub mod path;
 pub mod relay;

@@ -1,7 +1,7 @@
 //! So many attempts in any stretch of time, and for whoever tries more a pause, or a wait until there is room again: a pure
 //! state machine, one per caller.
 //!
-//! Imports nothing but instants. Deliberately absent: clocks, tables and what an attempt is; `tokens::limits` has those.
+//! Imports nothing but instants. Deliberately absent: clocks, tables and what an attempt is; `tokens::store` has those.
 //!
 //! An exact log of instants, not a bucket: a bucket that refills lets nearly twice as many through in the first minute, and a
 //! counter that is reset lets twice as many through around the reset. The log holds at most `attempts` instants.
@@ -46,6 +46,12 @@ impl WindowRule {
         Self { block: Some(block), ..Self::sliding(attempts, window) }
     }
 
+    /// The pause that one attempt more begins, if there are pauses.
+    #[must_use]
+    pub fn block(&self) -> Option<Duration> {
+        self.block
+    }
+
     /// At most `attempts` in any `window`, at least one; the next one waits until the oldest of them is a window old.
     #[must_use]
     pub fn sliding(attempts: u32, window: Duration) -> Self {
@@ -54,10 +60,34 @@ impl WindowRule {
 }
 
 impl Window {
-    /// What was remembered before a restart: how much was left of a pause.
+    /// What is kept somewhere else between attempts: those that were admitted, oldest first, and until when there is a pause.
+    /// Whatever lies in the future, since the clock was set back or another's is ahead, is taken for now; and no pause lasts
+    /// longer than the rule's. Of more attempts than the rule admits, since it is another, the latest count.
     #[must_use]
-    pub fn restored(block_left: Duration, now: Tick) -> Self {
-        Self { recent: VecDeque::new(), blocked_until: Some(now.after(block_left)) }
+    pub fn resumed(rule: &WindowRule, recent: &[Tick], blocked_until: Option<Tick>, now: Tick) -> Self {
+        let longest = now.after(rule.block.unwrap_or_default());
+        Self {
+            recent: recent.iter().skip(recent.len().saturating_sub(rule.attempts)).map(|at| *at.min(&now)).collect(),
+            blocked_until: blocked_until.map(|until| until.min(longest)),
+        }
+    }
+
+    /// The attempts that were admitted within the window, oldest first.
+    pub fn recent(&self) -> impl Iterator<Item = Tick> {
+        self.recent.iter().copied()
+    }
+
+    /// Until when there is a pause, whether or not that is over.
+    #[must_use]
+    pub fn blocked_until(&self) -> Option<Tick> {
+        self.blocked_until
+    }
+
+    /// From when on forgetting this changes nothing.
+    #[must_use]
+    pub fn blank_from(&self, rule: &WindowRule) -> Tick {
+        let room = self.recent.back().map_or(Tick::default(), |latest| latest.after(rule.window));
+        self.blocked_until.map_or(room, |until| until.max(room))
     }
 
     /// How much is left of a pause, if there is one. Asking is no attempt.
@@ -146,9 +176,29 @@ mod tests {
         admitted(&mut window, &[0]);
         assert!(!window.is_blank(&rule(), at(59)));
         assert!(window.is_blank(&rule(), at(60)));
-        let paused = Window::restored(Duration::from_secs(5), at(0));
+        let paused = Window::resumed(&rule(), &[], Some(at(5)), at(0));
         assert!(!paused.is_blank(&rule(), at(4)));
         assert!(paused.is_blank(&rule(), at(5)));
+        assert_eq!((window.blank_from(&rule()), paused.blank_from(&rule())), (at(60), at(5)));
+    }
+
+    #[test]
+    fn what_was_kept_under_a_clock_that_was_set_back_lasts_no_longer_than_it_would() {
+        let day = 86_400;
+        let paused = Window::resumed(&rule(), &[], Some(at(day)), at(0));
+        assert_eq!(paused.pause(at(0)), Some(Duration::from_mins(10)));
+        let mut full = Window::resumed(&WindowRule::sliding(2, Duration::from_mins(1)), &[at(day), at(day)], None, at(7));
+        assert_eq!(full.recent().collect::<Vec<_>>(), [at(7), at(7)]);
+        let wait = full.attempt(&WindowRule::sliding(2, Duration::from_mins(1)), at(7));
+        assert_eq!(wait, Passage::Blocked(Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn a_stricter_rule_tells_the_wait_that_it_means() {
+        let strict = WindowRule::sliding(1, Duration::from_mins(1));
+        let mut window = Window::resumed(&strict, &[at(0), at(10), at(20)], None, at(30));
+        assert_eq!(window.attempt(&strict, at(30)), Passage::Blocked(Duration::from_secs(50)));
+        assert_eq!(window.attempt(&strict, at(80)), Passage::Admitted);
     }
 
     proptest! {
@@ -207,7 +257,23 @@ mod tests {
                 if forgotten.is_blank(&rule, tick) {
                     forgotten = Window::default();
                 }
+                let blank = kept.is_blank(&rule, tick);
+                prop_assert_eq!(blank, kept.blank_from(&rule) <= tick);
                 prop_assert_eq!(kept.attempt(&rule, tick), forgotten.attempt(&rule, tick));
+            }
+        }
+
+        /// Written down and read back between any two attempts, it decides the same.
+        #[test]
+        fn a_window_that_is_resumed_goes_on_as_if_it_had_never_been_put_away(steps in prop::collection::vec(0_u64..40_000, 1..60)) {
+            let rule = WindowRule::new(3, Duration::from_mins(1), Duration::from_mins(2));
+            let (mut kept, mut resumed, mut now) = (Window::default(), Window::default(), 0);
+            for step in steps {
+                now += step;
+                let tick = Tick::from_millis(now);
+                let recent: Vec<_> = resumed.recent().collect();
+                resumed = Window::resumed(&rule, &recent, resumed.blocked_until(), tick);
+                prop_assert_eq!(kept.attempt(&rule, tick), resumed.attempt(&rule, tick));
             }
         }
     }

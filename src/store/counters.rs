@@ -6,7 +6,9 @@
 //!
 //! A table that is full never forgets a caller whose quota is not whole, because whoever could push others out could also push
 //! out themselves. Callers at rest are forgotten instead; if there are none, newcomers share one quota for each shard.
-//! Deliberately absent: what a caller is (`flow`), and clocks.
+//! Deliberately absent: what a caller is (`flow`), and clocks. What gateways count together is in `shared`.
+
+mod shared;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +20,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::model::{Entropy, Tick};
 use crate::rules::gcra::{Quota, Tat, Verdict};
+pub use shared::SharedCounters;
 
 /// Shards of a table at most; a small table has fewer, so that each has room for many.
 const SHARDS: usize = 256;

@@ -8,67 +8,45 @@
 //! The commit comes first, then the cut, then the answer to who asked for it; never the reverse.
 //!
 //! Self-contained tokens (JWTs) are not loaded from anywhere, so for them a cut must go on denying: see [`Cuts::denies`].
-//! Deliberately absent: knowledge of what is remembered. Whoever remembers asks here, at every use.
+//! What other gateways publish is heard ([`Cuts::hear`]). While it cannot be heard, nothing that was loaded from an issuer that
+//! can be asked is to be used again: see [`Cuts::is_deaf`].
+//!
+//! Deliberately absent: knowledge of what is remembered, and how others are heard (`store::feed`). Whoever remembers asks here,
+//! at every use.
+
+mod reach;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-
 use crate::model::{IssuerId, Now, PrincipalFacts, Tick, Timestamp};
+pub use reach::{Fingerprint, Reach};
 
-/// SHA-256 of a token: what a cut names a single token by, so that no token is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl Fingerprint {
-    /// Of a token's text.
-    #[must_use]
-    pub fn of(token: &str) -> Self {
-        let mut bytes = [0; 32];
-        for (into, from) in bytes.iter_mut().zip(digest::digest(&digest::SHA256, token.as_bytes()).as_ref()) {
-            *into = *from;
-        }
-        Self(bytes)
-    }
+/// Who made a cut. Of a cut that several made, the last of these in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Origin {
+    /// This gateway, for itself: a suspicion that others need not share.
+    Suspicion,
+    /// This gateway, before it was started again.
+    Before,
+    /// Another gateway.
+    Others,
+    /// This gateway.
+    Here,
 }
 
-impl fmt::Debug for Fingerprint {
-    /// The first four bytes: enough to find a token again in the log, far too little to find the token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [first, second, third, fourth, ..] = self.0;
-        write!(f, "Fingerprint({first:02x}{second:02x}{third:02x}{fourth:02x}…)")
-    }
-}
-
-/// What a cut reaches.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Reach {
-    /// One token.
-    Token(Fingerprint),
-    /// Every token of a session.
-    Session(Box<str>),
-    /// Every token of a subject.
-    Subject(Box<str>),
-    /// Every token that a client holds.
-    Client(Box<str>),
-}
-
-impl Reach {
-    /// Its kind in a word: the label of the metric.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Token(_) => "token",
-            Self::Session(_) => "session",
-            Self::Subject(_) => "subject",
-            Self::Client(_) => "client",
-        }
-    }
+/// A cut that is remembered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remembered {
+    /// Whose tokens.
+    pub issuer: IssuerId,
+    /// Which of them; `None` for all that were issued until then.
+    pub reach: Option<Reach>,
+    /// When it was made.
+    pub at: Timestamp,
 }
 
 /// A point in the order of cuts.
@@ -104,6 +82,8 @@ impl Watermark {
 pub struct Cuts {
     latest: AtomicU64,
     everything: AtomicU64,
+    /// The tick until which others are heard, in milliseconds.
+    heard_until: AtomicU64,
     table: RwLock<HashMap<IssuerId, Reached>>,
     retention: Duration,
     capacity: usize,
@@ -125,6 +105,7 @@ struct Made {
     sequence: Sequence,
     wall: Timestamp,
     until: Tick,
+    origin: Origin,
 }
 
 impl Made {
@@ -134,6 +115,7 @@ impl Made {
             sequence: self.sequence.max(other.sequence),
             wall: self.wall.max(other.wall),
             until: self.until.max(other.until),
+            origin: self.origin.max(other.origin),
         }
     }
 }
@@ -150,8 +132,14 @@ impl Cuts {
     }
 
     pub(crate) fn with_capacity(retention: Duration, capacity: usize) -> Self {
-        let table = RwLock::new(HashMap::new());
-        Self { latest: AtomicU64::new(0), everything: AtomicU64::new(0), table, retention, capacity }
+        let (table, heard_until) = (RwLock::new(HashMap::new()), AtomicU64::new(u64::MAX));
+        Self { latest: AtomicU64::new(0), everything: AtomicU64::new(0), heard_until, table, retention, capacity }
+    }
+
+    /// How long cuts are remembered.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.retention
     }
 
     /// The number to read before a load begins, and to keep with what it brings.
@@ -161,9 +149,20 @@ impl Cuts {
     }
 
     /// Cuts whatever of `issuer` is reached. When this returns, no request that begins later is served from anything loaded
-    /// before.
-    pub fn publish(&self, issuer: IssuerId, reach: Reach, now: Now) {
-        self.make(issuer, Some(reach), now.wall, now.tick.after(self.retention));
+    /// before. Its place in the order of cuts.
+    pub fn publish(&self, issuer: IssuerId, reach: Reach, now: Now) -> Sequence {
+        self.make(issuer, Some(reach), (now.wall, Origin::Here), now.tick.after(self.retention))
+    }
+
+    /// As [`Cuts::publish`], of what may have been revoked or not: others are not told of it.
+    pub fn suspect(&self, issuer: IssuerId, reach: Reach, now: Now) {
+        self.make(issuer, Some(reach), (now.wall, Origin::Suspicion), now.tick.after(self.retention));
+    }
+
+    /// Cuts what another gateway has cut at `at`, by its clock. It is remembered for as long as one of our own: what it reaches
+    /// may have been loaded just now. `None` reaches everything that the issuer issued until then.
+    pub fn hear(&self, issuer: IssuerId, reach: Option<Reach>, at: Timestamp, now: Now) {
+        self.make(issuer, reach, (at, Origin::Others), now.tick.after(self.retention));
     }
 
     /// Cuts anew what was cut at `at`, before this process began, for what is left of its retention; nothing if that is over.
@@ -172,13 +171,13 @@ impl Cuts {
     pub fn restore(&self, issuer: IssuerId, reach: Option<Reach>, at: Timestamp, now: Now) {
         let left = self.retention.saturating_sub(now.wall.since(at));
         if !left.is_zero() {
-            self.make(issuer, reach, at, now.tick.after(left));
+            self.make(issuer, reach, (at, Origin::Before), now.tick.after(left));
         }
     }
 
-    fn make(&self, issuer: IssuerId, reach: Option<Reach>, wall: Timestamp, until: Tick) {
+    fn make(&self, issuer: IssuerId, reach: Option<Reach>, (wall, origin): (Timestamp, Origin), until: Tick) -> Sequence {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let made = Made { sequence: Sequence(self.sequence().0 + 1), wall, until };
+        let made = Made { sequence: Sequence(self.sequence().0 + 1), wall, until, origin };
         let reached = table.entry(issuer).or_default();
         if reached.len() >= self.capacity {
             tracing::warn!(issuer = issuer.0, "too many cuts to tell apart: everything issued until now is cut");
@@ -187,6 +186,36 @@ impl Cuts {
         reached.insert(reach, made);
         // The table first, the number after it: who reads the new number finds the cut in the table.
         self.latest.store(made.sequence.0, Ordering::Release);
+        made.sequence
+    }
+
+    /// The cuts that are remembered and wanted, by issuer, who made them, and their place in the order.
+    #[must_use]
+    pub fn remembered(&self, wanted: impl Fn(IssuerId, Origin, Sequence) -> bool) -> Vec<Remembered> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let of_issuer = |(issuer, reached): (&IssuerId, &Reached)| {
+            let (issuer, wanted) = (*issuer, &wanted);
+            let found = reached.named().filter(move |(_, made)| wanted(issuer, made.origin, made.sequence));
+            found.map(move |(reach, made)| Remembered { issuer, reach, at: made.wall }).collect::<Vec<_>>()
+        };
+        table.iter().flat_map(of_issuer).collect()
+    }
+
+    /// There are others, of whom nothing has been heard yet.
+    pub fn listen(&self) {
+        self.heard_until.store(0, Ordering::Release);
+    }
+
+    /// Whatever others cut until now, or will until `until`, is heard in time.
+    pub fn heard(&self, until: Tick) {
+        self.heard_until.fetch_max(until.as_millis(), Ordering::AcqRel);
+    }
+
+    /// Whether others may have cut something that is not heard in time. What was loaded from an issuer that can be asked is
+    /// not to be used again then; what is loaded for a request is good for that request. Never, if there are no others.
+    #[must_use]
+    pub fn is_deaf(&self, now: Tick) -> bool {
+        now.as_millis() >= self.heard_until.load(Ordering::Acquire)
     }
 
     /// Cuts everything that was loaded, after a gap in which cuts may have been missed. JWTs are loaded from nowhere: what
@@ -271,6 +300,15 @@ impl Reached {
     fn fold(&mut self, made: Made) {
         let folded = self.all().fold(made, |all, cut| all.and(*cut));
         *self = Self { folded: Some(folded), ..Self::default() };
+    }
+
+    /// All of them, each with what it reaches.
+    fn named(&self) -> impl Iterator<Item = (Option<Reach>, &Made)> {
+        let tokens = self.tokens.iter().map(|(token, made)| (Some(Reach::Token(*token)), made));
+        let sessions = self.sessions.iter().map(|(name, made)| (Some(Reach::Session(name.clone())), made));
+        let subjects = self.subjects.iter().map(|(name, made)| (Some(Reach::Subject(name.clone())), made));
+        let clients = self.clients.iter().map(|(name, made)| (Some(Reach::Client(name.clone())), made));
+        tokens.chain(sessions).chain(subjects).chain(clients).chain(self.folded.iter().map(|made| (None, made)))
     }
 
     fn all(&self) -> impl Iterator<Item = &Made> {
@@ -474,6 +512,54 @@ mod tests {
         cuts.restore(ISSUER, None, at(100).wall, at(200));
         assert!(cuts.denies(&facts(), TOKEN));
         assert!(!cuts.denies(&PrincipalFacts { issued_at: Some(Timestamp::from_secs(101)), ..facts() }, TOKEN));
+    }
+
+    #[test]
+    fn what_others_cut_reaches_what_was_loaded_before_it_was_heard_however_old_it_is() {
+        for reach in every_reach() {
+            let cuts = Cuts::new(HOUR);
+            let before = Watermark::at(cuts.sequence());
+            cuts.hear(ISSUER, Some(reach.clone()), at(100).wall, at(90_000));
+            assert!(!cuts.spare(&facts(), TOKEN, &before), "{reach:?}");
+            assert!(cuts.spare(&facts(), TOKEN, &Watermark::at(cuts.sequence())), "{reach:?}");
+            assert!(cuts.denies(&facts(), TOKEN), "{reach:?}");
+            cuts.forget_old(at(90_000 + 3_599).tick);
+            assert!(!cuts.spare(&facts(), TOKEN, &before), "{reach:?} is remembered from when it was heard");
+        }
+    }
+
+    #[test]
+    fn others_are_heard_until_it_was_said_and_always_where_there_are_none() {
+        let cuts = Cuts::new(HOUR);
+        assert!(!cuts.is_deaf(Tick::from_millis(u64::MAX - 1)));
+        cuts.listen();
+        assert!(cuts.is_deaf(Tick::from_millis(0)), "nothing has been heard yet");
+        cuts.heard(Tick::from_millis(10));
+        cuts.heard(Tick::from_millis(5));
+        assert!(!cuts.is_deaf(Tick::from_millis(9)) && cuts.is_deaf(Tick::from_millis(10)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_found_again_by_who_made_it() {
+        let cuts = Cuts::new(HOUR);
+        cuts.restore(ISSUER, Some(Reach::Session("s1".into())), at(10).wall, at(100));
+        cuts.hear(ISSUER, Some(Reach::Subject("ann".into())), at(20).wall, at(100));
+        cuts.hear(ISSUER, None, at(30).wall, at(100));
+        let first = cuts.publish(ISSUER, Reach::Client("shop".into()), at(100));
+        let second = cuts.publish(ISSUER, Reach::Token(TOKEN), at(100));
+        let found = |from: Origin, since: Sequence| {
+            let mut found = cuts.remembered(|issuer, origin, made| issuer == ISSUER && origin == from && made >= since);
+            found.sort_by_key(|cut| (cut.at, cut.reach.is_some()));
+            found.into_iter().map(|cut| (cut.reach, cut.at.as_secs())).collect::<Vec<_>>()
+        };
+        let start = Sequence::default();
+        assert_eq!(found(Origin::Before, start), [(Some(Reach::Session("s1".into())), 10)]);
+        assert_eq!(found(Origin::Others, start), [(Some(Reach::Subject("ann".into())), 20), (None, 30)]);
+        assert_eq!(found(Origin::Here, first).len(), 2);
+        assert_eq!(found(Origin::Here, second), [(Some(Reach::Token(TOKEN)), 100)]);
+        // Whoever cuts the same here later is who made it.
+        cuts.publish(ISSUER, Reach::Session("s1".into()), at(100));
+        assert_eq!(found(Origin::Before, start), []);
     }
 
     #[test]

@@ -2,33 +2,47 @@
 //!
 //! Imports `model`, `rules::{lockout, login_budget}` and the primitives of aws-lc-rs. An account is known here only by a keyed
 //! hash of its folded name. The counters are in `table`, under one lock in `local`; `memory` says what of them outlives a
-//! restart. A counter that counts anything is never pushed out: when there is no room, newcomers are refused. Deliberately
+//! restart. Where gateways share them, they are in a store (`shared`, `places`), which `team` asks, and `mirror` keeps what is
+//! known of them. A counter that counts anything is never pushed out: when there is no room, newcomers are refused. Deliberately
 //! absent: where a login names its account (`rules::account_key`), and files (`store::journal`).
 
+mod attempt;
+mod eviction;
 mod local;
 mod locks;
 mod memory;
+mod mirror;
+mod places;
+mod shared;
 mod spray;
 mod table;
+mod team;
 
 use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::model::{Clock, CountedBy, Denial, NonEmpty, SourceKey};
+use crate::model::{Clock, CountedBy, Denial, Entropy, NonEmpty, SourceKey};
 use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, BudgetRule};
 use crate::store::revocations::NotKept;
+pub use attempt::{Attempt, Settled};
+pub use eviction::watch_eviction;
 use local::Local;
 pub use locks::{AccountMark, Cleared, Lock, Whose};
 pub use memory::{Counted, CounterName, GuardKey, GuardLedger, GuardMemory, Noted};
 pub use spray::FEW_ACCOUNTS;
 use spray::Spray;
 pub use table::{ACQUAINTANCES, COUNTERS};
-use table::{AccountHash, Caller, Refusal, Reservation};
+use table::{AccountHash, Caller, Refusal};
+pub use team::SharedTerms;
+use team::{Hold, Team};
 
 /// How long an attempt waits for one in flight to settle.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,6 +52,14 @@ const WAITING: usize = 1_024;
 
 /// How long whoever found no room is told to wait.
 const NO_ROOM: Duration = Duration::from_mins(1);
+
+/// How long whoever is refused because the store is away is told to wait.
+const AWAY: Duration = Duration::from_secs(5);
+
+/// How soon an attempt that waits looks again whether another gateway has settled one, and how much later at most, so that those
+/// who wait do not all look at once.
+const LOOK_EVERY: Duration = Duration::from_millis(75);
+const SCATTER: u32 = 50;
 
 /// What a guard goes by.
 #[derive(Clone, Debug)]
@@ -87,6 +109,10 @@ pub enum Happening {
     Full,
     /// Refused: it names no account, or may name two.
     Unreadable,
+    /// Let through by what this gateway knows alone, because the store is away. Counted again when it is settled.
+    Alone,
+    /// Refused because the store is away.
+    Away,
 }
 
 impl Happening {
@@ -102,6 +128,8 @@ impl Happening {
             Self::Busy => "busy",
             Self::Full => "full",
             Self::Unreadable => "unreadable",
+            Self::Alone => "alone",
+            Self::Away => "away",
         }
     }
 }
@@ -123,10 +151,13 @@ pub struct LoginGuard {
     key: AccountHashing,
     clock: Arc<dyn Clock>,
     witness: Arc<dyn GuardWitness>,
-    counters: Local,
+    counters: Arc<Local>,
+    /// With whom the counters are shared, if they are.
+    team: Option<Arc<Team>>,
     spray: Mutex<Spray>,
     settled: Notify,
     waiting: Semaphore,
+    looks: AtomicU32,
 }
 
 struct AccountHashing(hmac::Key);
@@ -135,18 +166,6 @@ impl fmt::Debug for AccountHashing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AccountHashing(…)")
     }
-}
-
-/// An attempt that may go on. If it is dropped unsettled, we failed and not the caller: the reservations are given back, unless
-/// the service has answered.
-#[derive(Debug)]
-#[must_use = "an attempt that is dropped is given back"]
-pub struct Attempt {
-    guard: Arc<LoginGuard>,
-    caller: Caller,
-    /// Empty once it is settled.
-    reservations: Vec<Reservation>,
-    if_dropped: Ending,
 }
 
 impl LoginGuard {
@@ -158,10 +177,12 @@ impl LoginGuard {
             key: AccountHashing(hmac::Key::new(hmac::HMAC_SHA256, &key.0)),
             clock,
             witness,
-            counters: Local::default(),
+            counters: Arc::default(),
+            team: None,
             spray: Mutex::default(),
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING),
+            looks: AtomicU32::new(0),
         }
     }
 
@@ -169,47 +190,68 @@ impl LoginGuard {
     #[must_use]
     pub fn remembering(self, counted: Vec<(CounterName, Counted)>, ledger: Arc<dyn GuardLedger>) -> Self {
         let counters = Local::restored(&self.terms, counted, Some(ledger), self.clock.now());
-        Self { counters, ..self }
+        Self { counters: Arc::new(counters), ..self }
     }
 
-    /// Reserves an attempt. If attempts in flight fill a budget, waits up to two seconds
-    /// for one to settle.
+    /// The same with counters that gateways share. The key must be [`GuardKey::shared`]. To be called last, on a runtime.
+    #[must_use]
+    pub fn sharing(self, sharing: SharedTerms, entropy: &dyn Entropy) -> Self {
+        let (local, clock) = (Arc::clone(&self.counters), Arc::clone(&self.clock));
+        let team = Team::gather(self.terms.clone(), sharing, local, clock, entropy);
+        Self { team: Some(team), ..self }
+    }
+
+    /// Reserves an attempt. If attempts in flight fill a budget, waits up to two seconds for one to settle.
     ///
     /// # Errors
     /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room, or a second if the wait was
-    /// in vain, which says nothing about a lock; `Overloaded` if there is no room for another counter.
+    /// in vain, which says nothing about a lock; `Overloaded` if there is no room for another counter; `StoreUnavailable` if the
+    /// counters are shared, the store is away, and this gateway may not allow any more by itself.
     pub async fn begin(self: &Arc<Self>, who: Who<'_>) -> Result<Attempt, Denial> {
         let caller = self.caller(who);
-        if let Some(outcome) = self.try_begin(caller) {
+        if let Some(outcome) = self.try_begin(caller).await {
             return outcome;
         }
         let busy = || self.refuse(Refusal::Answer(Answer::Busy));
         let Ok(_place) = self.waiting.try_acquire() else { return Err(busy()) };
-        let retry = async {
-            loop {
-                let mut settled = std::pin::pin!(self.settled.notified());
-                // Listening begins before looking, so that no settlement falls between the two.
-                settled.as_mut().enable();
-                if let Some(outcome) = self.try_begin(caller) {
-                    return outcome;
-                }
-                settled.await;
+        let mut patience = pin!(tokio::time::sleep(PATIENCE));
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            // Listening begins before looking, so that no settlement falls between the two.
+            settled.as_mut().enable();
+            if let Some(outcome) = self.try_begin(caller).await {
+                return outcome;
             }
-        };
-        match tokio::time::timeout(PATIENCE, retry).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(busy()),
+            tokio::select! {
+                () = self.look_again(settled) => {}
+                () = &mut patience => return Err(busy()),
+            }
         }
+    }
+
+    /// When another look is due: an attempt was settled here, or, where counters are shared, perhaps elsewhere.
+    async fn look_again(&self, settled: std::pin::Pin<&mut Notified<'_>>) {
+        if self.team.is_none() {
+            return settled.await;
+        }
+        let look = self.looks.fetch_add(1, Ordering::Relaxed);
+        let scatter = Duration::from_millis(u64::from(look.wrapping_mul(17) % SCATTER));
+        let _ = tokio::time::timeout(LOOK_EVERY + scatter, settled).await;
     }
 
     /// Whether the account may try at all, without trying: attempts in flight are nobody's business here.
     ///
     /// # Errors
-    /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room.
-    pub fn consult(&self, who: Who<'_>) -> Result<(), Denial> {
+    /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room; `StoreUnavailable` if the
+    /// counters are shared, the store is away, and nobody is let in then.
+    pub async fn consult(&self, who: Who<'_>) -> Result<(), Denial> {
         let caller = self.caller(who);
-        match self.counters.consult(&self.terms, caller, self.clock.now()) {
-            Some(answer) => Err(self.refuse(Refusal::Answer(answer))),
+        let refusal = match &self.team {
+            Some(team) => team.consult(caller).await,
+            None => self.counters.consult(&self.terms, caller, self.clock.now()).map(Refusal::Answer),
+        };
+        match refusal {
+            Some(refusal) => Err(self.refuse(refusal)),
             None => Ok(()),
         }
     }
@@ -226,12 +268,17 @@ impl LoginGuard {
     }
 
     /// `None` while only attempts in flight are in the way.
-    fn try_begin(self: &Arc<Self>, caller: Caller) -> Option<Result<Attempt, Denial>> {
-        let reserved = self.counters.reserve(&self.terms, caller, self.clock.now());
-        match reserved {
-            Ok(reservations) => {
-                let if_dropped = Ending::Abandoned;
-                Some(Ok(Attempt { guard: Arc::clone(self), caller, reservations, if_dropped }))
+    async fn try_begin(self: &Arc<Self>, caller: Caller) -> Option<Result<Attempt, Denial>> {
+        let begun = match &self.team {
+            Some(team) => team.begin(caller).await,
+            None => self.counters.reserve(&self.terms, caller, self.clock.now()).map(Hold::Here),
+        };
+        match begun {
+            Ok(hold) => {
+                if let (Hold::Here(_), Some(_)) = (&hold, &self.team) {
+                    self.witness.happened(&self.terms.name, Happening::Alone);
+                }
+                Some(Ok(Attempt::new(Arc::clone(self), caller, hold)))
             }
             Err(Refusal::Answer(Answer::Busy)) => None,
             Err(refusal) => Some(Err(self.refuse(refusal))),
@@ -241,6 +288,7 @@ impl LoginGuard {
     fn refuse(&self, refusal: Refusal) -> Denial {
         let (happening, denial) = match refusal {
             Refusal::Full => (Happening::Full, Denial::Overloaded(NO_ROOM)),
+            Refusal::Away => (Happening::Away, Denial::StoreUnavailable(AWAY)),
             Refusal::Answer(Answer::Locked(left)) => (Happening::Locked, Denial::Locked(left)),
             Refusal::Answer(Answer::Spent(wait)) => (Happening::Spent, Denial::LimitReached(wait)),
             Refusal::Answer(Answer::Busy | Answer::Admitted) => (Happening::Busy, Denial::LimitReached(Duration::from_secs(1))),
@@ -249,16 +297,25 @@ impl LoginGuard {
         denial
     }
 
-    /// Whether that locks.
-    fn settle(&self, caller: Caller, reservations: Vec<Reservation>, ending: Ending) -> bool {
-        let now = self.clock.now();
-        if ending == Ending::Failed {
-            self.witness.failed(&self.terms.name, self.counters.knows(caller, now));
-            let mut spray = self.spray.lock().unwrap_or_else(PoisonError::into_inner);
-            spray.note(caller.source, AccountMark::of(&caller.account), now.tick);
+    /// Wakes those who wait for an attempt to be settled.
+    fn wake(&self, ending: Ending, locks: bool) {
+        // Where counters are shared, everybody who waits asks the store: no more of them than there may be room for.
+        match (&self.team, ending) {
+            (None, _) => self.settled.notify_waiters(),
+            (Some(_), Ending::Failed) if locks => self.settled.notify_waiters(),
+            (Some(_), Ending::Failed) => {}
+            (Some(_), Ending::Succeeded | Ending::Abandoned) => self.settled.notify_one(),
         }
-        let locks = self.counters.settle(&self.terms, caller, reservations, ending, now);
-        self.settled.notify_waiters();
+    }
+
+    /// What is said once an attempt is settled, whose account had succeeded from there lately (`known`) or not.
+    fn settled(&self, caller: Caller, known: bool, ending: Ending, locks: bool) {
+        self.wake(ending, locks);
+        if ending == Ending::Failed {
+            self.witness.failed(&self.terms.name, known);
+            let mut spray = self.spray.lock().unwrap_or_else(PoisonError::into_inner);
+            spray.note(caller.source, AccountMark::of(&caller.account), self.clock.now().tick);
+        }
         self.witness.happened(
             &self.terms.name,
             match ending {
@@ -271,7 +328,14 @@ impl LoginGuard {
             let account = AccountMark::of(&caller.account);
             tracing::warn!(guard = &*self.terms.name, %account, "an account is locked after too many failures");
         }
-        locks
+    }
+
+    /// Waits until a lock is written down.
+    async fn keep(&self) {
+        if let Err(NotKept) = self.counters.written().await {
+            tracing::error!(guard = &*self.terms.name, "a lock could not be written down; it holds until a restart");
+            self.witness.not_kept();
+        }
     }
 
     fn caller(&self, who: Who<'_>) -> Caller {
@@ -282,57 +346,6 @@ impl LoginGuard {
         let mut hash = [0; 32];
         hash.iter_mut().zip(hmac::sign(&self.key.0, account.as_bytes()).as_ref()).for_each(|(to, from)| *to = *from);
         hash
-    }
-}
-
-impl Attempt {
-    /// Settles it, now that its outcome is known. A lock that this begins holds at once.
-    pub fn settle(mut self, ending: Ending) -> Settled {
-        let reservations = std::mem::take(&mut self.reservations);
-        let locks = self.guard.settle(self.caller, reservations, ending);
-        Settled { unwritten: locks.then(|| Arc::clone(&self.guard)) }
-    }
-
-    /// From now on it has failed if it is dropped: the service has answered, whatever becomes of the answer.
-    pub fn fail_unless_settled(&mut self) {
-        self.if_dropped = Ending::Failed;
-    }
-
-    /// Gives it back because the request is not forwarded after all.
-    pub fn withdraw(mut self) {
-        let reservations = std::mem::take(&mut self.reservations);
-        let (guard, now) = (&self.guard, self.guard.clock.now());
-        guard.counters.settle(&guard.terms, self.caller, reservations, Ending::Abandoned, now);
-        guard.settled.notify_waiters();
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if !self.reservations.is_empty() {
-            let reservations = std::mem::take(&mut self.reservations);
-            self.guard.settle(self.caller, reservations, self.if_dropped);
-        }
-    }
-}
-
-/// An attempt that is settled.
-#[derive(Debug)]
-#[must_use = "a lock that nobody waits for may be answered before it is written down"]
-pub struct Settled {
-    /// The guard, if there is a lock to be written down.
-    unwritten: Option<Arc<LoginGuard>>,
-}
-
-impl Settled {
-    /// Waits until a lock that it began is written down; where that fails, the lock holds until a restart.
-    pub async fn written(self) {
-        if let Some(guard) = self.unwritten
-            && let Err(NotKept) = guard.counters.written().await
-        {
-            tracing::error!(guard = &*guard.terms.name, "a lock could not be written down; it holds until a restart");
-            guard.witness.not_kept();
-        }
     }
 }
 

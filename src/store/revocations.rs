@@ -1,8 +1,8 @@
-//! Publishing a revocation: cut it here at once, and see to it that it lasts.
+//! Publishing a revocation: cut it here at once, and see to it that it lasts and that others hear of it.
 //!
 //! Imports `model` and the cuts. What is cut is cut for this process the moment it is published; a [`Ledger`] makes it survive
-//! the process, for tokens that nobody can be asked about again. Deliberately absent: which tokens a request ends (`flow`), and
-//! where a ledger writes (`store::journal`).
+//! the process, for tokens that nobody can be asked about again; [`Others`] are told of it. Deliberately absent: which tokens a
+//! request ends (`flow`), where a ledger writes (`store::journal`), and by what others hear (`store::feed`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{IssuerId, Now, Timestamp};
-use crate::store::cuts::{Cuts, Reach};
+use crate::store::cuts::{Cuts, Reach, Sequence};
 
 /// How this process came to know of a revocation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -27,11 +27,14 @@ pub enum Cause {
     Logout,
     /// A transmitter told of a security event (RFC 8417).
     Event,
+    /// Another gateway published it.
+    Shared,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 6] = [Self::Embedded, Self::Passage, Self::Upstream, Self::Operator, Self::Logout, Self::Event];
+    pub const ALL: [Self; 7] =
+        [Self::Embedded, Self::Passage, Self::Upstream, Self::Operator, Self::Logout, Self::Event, Self::Shared];
 
     /// The label of the metric.
     #[must_use]
@@ -43,6 +46,7 @@ impl Cause {
             Self::Operator => "operator",
             Self::Logout => "logout",
             Self::Event => "event",
+            Self::Shared => "shared",
         }
     }
 }
@@ -63,6 +67,22 @@ pub struct Revocation {
 #[error("the revocation could not be written down")]
 pub struct NotKept;
 
+/// A revocation holds in this process, but the other gateways could not be told yet. They will be, as soon as they can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the other gateways do not know of the revocation yet")]
+pub struct NotTold;
+
+/// A revocation holds in this process, and more is not sure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Incomplete {
+    /// It will not survive a restart.
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
+    /// It lasts, but here only for now.
+    #[error(transparent)]
+    NotTold(#[from] NotTold),
+}
+
 /// Remembers revocations beyond the process.
 #[async_trait]
 pub trait Ledger: Send + Sync + fmt::Debug {
@@ -71,6 +91,17 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`NotKept`].
     async fn keep(&self, revocation: Revocation) -> Result<(), NotKept>;
+}
+
+/// The other gateways, if there are any.
+#[async_trait]
+pub trait Others: Send + Sync + fmt::Debug {
+    /// Tells them of a revocation that has been cut here, at this place in the order of cuts. Whoever is listening can hear of
+    /// it when this returns. It goes on if the caller goes away.
+    ///
+    /// # Errors
+    /// [`NotTold`], soon; they are told later then.
+    async fn tell(&self, revocation: Revocation, cut: Sequence) -> Result<(), NotTold>;
 }
 
 /// Counts what is published, and what of it will not last.
@@ -86,6 +117,7 @@ pub trait Witness: Send + Sync + fmt::Debug {
 pub struct Revocations {
     cuts: Arc<Cuts>,
     ledger: Option<Arc<dyn Ledger>>,
+    others: Option<Arc<dyn Others>>,
     witness: Arc<dyn Witness>,
 }
 
@@ -93,29 +125,62 @@ impl Revocations {
     /// Over the cuts of this process. Without a `ledger` what is published ends with the process.
     #[must_use]
     pub fn new(cuts: Arc<Cuts>, ledger: Option<Arc<dyn Ledger>>, witness: Arc<dyn Witness>) -> Self {
-        Self { cuts, ledger, witness }
+        Self { cuts, ledger, others: None, witness }
     }
 
-    /// Cuts, then writes down. The cut holds from the moment of the call, whatever comes of the writing; when this returns
-    /// `Ok`, it survives a restart too.
+    /// The same where others are told of everything.
+    #[must_use]
+    pub fn telling(self, others: Option<Arc<dyn Others>>) -> Self {
+        Self { others, ..self }
+    }
+
+    /// Cuts, then writes down and tells the others, both at once. The cut holds here from the moment of the call, whatever
+    /// comes of the rest; when this returns `Ok`, it survives a restart too, and no gateway that is listening misses it.
     ///
     /// # Errors
-    /// [`NotKept`].
-    pub async fn publish(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) -> Result<(), NotKept> {
-        self.announce(issuer, reach.clone(), cause, now);
-        match &self.ledger {
-            Some(ledger) => {
-                let kept = ledger.keep(Revocation { issuer, reach, at: now.wall }).await;
-                kept.inspect_err(|NotKept| self.witness.not_kept())
+    /// [`Incomplete`]: what is missing, and of two things the worse.
+    pub async fn publish(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) -> Result<(), Incomplete> {
+        let revocation = Revocation { issuer, reach, at: now.wall };
+        let cut = self.cut(&revocation, cause, now);
+        let keep = async {
+            match &self.ledger {
+                Some(ledger) => ledger.keep(revocation.clone()).await.inspect_err(|NotKept| self.witness.not_kept()),
+                None => Ok(()),
             }
-            None => Ok(()),
-        }
+        };
+        let (kept, told) = tokio::join!(keep, self.tell(&revocation, cut));
+        kept?;
+        Ok(told?)
     }
 
-    /// Cuts what its issuer has written down itself.
-    pub fn announce(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) {
+    /// Cuts what its issuer has written down itself, and tells the others. An issuer whose gateways all hear from itself (by an
+    /// outbox in a database that they share) has no need of the second half.
+    ///
+    /// # Errors
+    /// [`NotTold`]; the cut holds here all the same.
+    pub async fn announce(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) -> Result<(), NotTold> {
+        let revocation = Revocation { issuer, reach, at: now.wall };
+        let cut = self.cut(&revocation, cause, now);
+        self.tell(&revocation, cut).await
+    }
+
+    /// Cuts what may have been revoked, so that it is asked about again, here. Neither written down nor told: whoever causes
+    /// suspicions has shown no right to, and must not fill what all gateways share.
+    pub fn suspect(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) {
         self.witness.published(cause, &reach);
-        self.cuts.publish(issuer, reach, now);
+        self.cuts.suspect(issuer, reach, now);
+    }
+
+    fn cut(&self, revocation: &Revocation, cause: Cause, now: Now) -> Sequence {
+        self.witness.published(cause, &revocation.reach);
+        self.cuts.publish(revocation.issuer, revocation.reach.clone(), now)
+    }
+
+    async fn tell(&self, revocation: &Revocation, cut: Sequence) -> Result<(), NotTold> {
+        match &self.others {
+            Some(others) => others.tell(revocation.clone(), cut).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 
@@ -39,11 +39,12 @@ pub struct Metrics {
     /// Revocation cuts that are remembered.
     pub cuts: IntGauge,
     cuts_published: IntCounterVec,
-    store_failures: IntCounterVec,
+    stores: StoreMetrics,
     events: IntCounterVec,
     limits: IntCounterVec,
     /// What login guards did.
     pub guards: GuardMetrics,
+    password_attempts: IntCounterVec,
 }
 
 /// What login guards did.
@@ -63,6 +64,42 @@ impl GuardMetrics {
             outcomes: counter(registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
             failures: counter(registry, "guard_failures_total", failures, &["guard", "known"])?,
             spraying: gauges(registry, "guard_spraying_sources", spraying, &["guard"])?,
+        })
+    }
+}
+
+/// How what is remembered beyond a request fares.
+#[derive(Debug)]
+struct StoreMetrics {
+    failures: IntCounterVec,
+    shared_up: IntGauge,
+    shared_failures: IntCounterVec,
+    cuts_heard: Gauge,
+    cuts_missed: IntCounterVec,
+}
+
+impl StoreMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            failures: counter(registry, "store_failures_total", "What could not be written down.", &["what"])?,
+            shared_up: gauge(registry, "shared_store_up", "Whether the shared store can be asked.")?,
+            shared_failures: counter(
+                registry,
+                "shared_store_failures_total",
+                "Calls of the shared store that failed or were late.",
+                &["operation"],
+            )?,
+            cuts_heard: gauge_of_seconds(
+                registry,
+                "cuts_heard_seconds",
+                "Seconds since the other gateways' cuts were heard; 0 if nothing is shared.",
+            )?,
+            cuts_missed: counter(
+                registry,
+                "cuts_missed_total",
+                "How often cuts of other gateways may have been missed, and everything was cut.",
+                &["why"],
+            )?,
         })
     }
 }
@@ -99,9 +136,9 @@ impl Metrics {
             by_class: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| requests.with_label_values(&[&**name, class])),
             duration: durations.with_label_values(&[&**name]),
         };
-        let info = IntGaugeVec::new(Opts::new("portcullis_build_info", "The version, as a label."), &["version"])?;
-        registry.register(Box::new(info.clone()))?;
-        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        gauges(&registry, "build_info", "The version, as a label.", &["version"])?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         let age = HistogramOpts::new("portcullis_cache_age_seconds", "Age of each remembered decision that was used.");
         let cache_age = Histogram::with_opts(age.buckets(AGES.to_vec()))?;
         registry.register(Box::new(cache_age.clone()))?;
@@ -134,12 +171,19 @@ impl Metrics {
                 "Revocation cuts, by how we came to know and what they reach.",
                 &["cause", "reach"],
             )?,
-            store_failures: counter(&registry, "store_failures_total", "What could not be written down.", &["what"])?,
+            stores: StoreMetrics::new(&registry)?,
             events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
             limits: counter(&registry, "limit_total", "What rate limits did, by limit and outcome.", &["limit", "outcome"])?,
             guards: GuardMetrics::new(&registry)?,
+            password_attempts: counter(&registry, "password_attempts_total", "Passwords tried, by outcome.", &["outcome"])?,
             registry,
         })
+    }
+
+    /// Takes over how many passwords have had this outcome since the start; `outcome` is of a closed list of words.
+    pub fn passwords_attempted(&self, outcome: &'static str, so_far: u64) {
+        let counter = self.password_attempts.with_label_values(&[outcome]);
+        counter.inc_by(so_far.saturating_sub(counter.get()));
     }
 
     /// Counts a request.
@@ -175,7 +219,27 @@ impl Metrics {
 
     /// Counts what the state file did not take; `what` is of a closed list of words.
     pub fn store_failed(&self, what: &'static str) {
-        self.store_failures.with_label_values(&[what]).inc();
+        self.stores.failures.with_label_values(&[what]).inc();
+    }
+
+    /// Counts a call of the shared store that failed or was late; `operation` is of a closed list of words.
+    pub fn shared_store_failed(&self, operation: &'static str) {
+        self.stores.shared_failures.with_label_values(&[operation]).inc();
+    }
+
+    /// Tells whether what is shared with other gateways can be asked.
+    pub fn shared_store_is(&self, up: bool) {
+        self.stores.shared_up.set(up.into());
+    }
+
+    /// Tells for how long the other gateways' cuts have not been heard.
+    pub fn cuts_heard(&self, ago: Duration) {
+        self.stores.cuts_heard.set(ago.as_secs_f64());
+    }
+
+    /// Counts that cuts of other gateways may have been missed; `why` is of a closed list of words.
+    pub fn cuts_missed(&self, why: &'static str) {
+        self.stores.cuts_missed.with_label_values(&[why]).inc();
     }
 
     /// Counts a push to a receiver; `outcome` is of a closed list of words.
@@ -236,6 +300,12 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prome
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
     let metric = IntGauge::with_opts(opts(name, help))?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauge_of_seconds(registry: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    let metric = Gauge::with_opts(opts(name, help))?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

@@ -6,7 +6,7 @@ use axum::extract::{Extension, Request, State};
 use axum::response::Response;
 use serde::Serialize;
 
-use crate::model::{Principal, Secret, Timestamp};
+use crate::model::{Principal, Secret, Source, Timestamp};
 use crate::plan::OAuthApi;
 use crate::rules::body::Object;
 use crate::token_api::reading;
@@ -39,9 +39,10 @@ impl OAuthSkin {
 }
 
 type Skin = State<Arc<OAuthSkin>>;
+type From = Option<Extension<Source>>;
 
 /// `POST /v2/verification/request-code`.
-pub(crate) async fn request_code(State(skin): Skin, request: Request) -> Result<Response, InJson> {
+pub(crate) async fn request_code(State(skin): Skin, from: From, request: Request) -> Result<Response, InJson> {
     #[derive(Serialize)]
     struct Body {
         expiration: String,
@@ -56,7 +57,7 @@ pub(crate) async fn request_code(State(skin): Skin, request: Request) -> Result<
     if optional(&input, "destination")?.is_some_and(|destination| destination != "Phone") {
         return Err(Complaint::Member("destination", "Phone").into());
     }
-    let sent = skin.service.request_code(&skin.verification, &phone, language).await?;
+    let sent = skin.service.request_code(&skin.verification, &phone, language, reading::source(from)).await?;
     Ok(words::success(&Body { expiration: instant(sent.expires, Digits::Nine) }))
 }
 
@@ -78,7 +79,7 @@ pub(crate) async fn verify_code(State(skin): Skin, request: Request) -> Result<R
 }
 
 /// `POST /v1/authentications/password`.
-pub(crate) async fn sign_in(State(skin): Skin, request: Request) -> Result<Response, InJson> {
+pub(crate) async fn sign_in(State(skin): Skin, from: From, request: Request) -> Result<Response, InJson> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Body<'a> {
@@ -99,7 +100,8 @@ pub(crate) async fn sign_in(State(skin): Skin, request: Request) -> Result<Respo
     let (client_id, client_secret) = (required(&input, "clientId")?, required(&input, "clientSecret")?);
     let phone = phone_number(&input)?;
     let client = skin.service.authenticate_client(client_id, &secret(client_secret)).await?;
-    let sign_in = SignIn { client: &client, phone: &phone, password: &secret(password), proof: &secret(proof) };
+    let (password, proof, source) = (secret(password), secret(proof), reading::source(from));
+    let sign_in = SignIn { client: &client, phone: &phone, password: &password, proof: &proof, source };
     let issued = skin.service.sign_in(&skin.code, sign_in).await?;
     Ok(words::success(&Body {
         code: issued.code.expose(),

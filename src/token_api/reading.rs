@@ -1,18 +1,25 @@
 //! Gathering the bodies of requests, to be read strictly (`rules::body`).
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Extension, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::model::Secret;
+use crate::model::{Secret, Source};
 use crate::rules::body::{BODY_MAX, FORM, Form, JSON, Object, Unreadable, is_of_type};
 use crate::token_api::words::Complaint;
 
 /// A parameter that the operation needs.
 pub(crate) fn parameter<'f>(form: &'f Form, name: &str) -> Result<&'f Secret, Complaint> {
     form.value(name).ok_or(Complaint::ParameterMissing)
+}
+
+/// Where the gateway says that the request comes from. Whoever comes without its word shares one budget with all the others.
+pub(crate) fn source(from: Option<Extension<Source>>) -> Source {
+    from.map_or(Source::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), |Extension(source)| source)
 }
 
 /// Reads a form.

@@ -236,6 +236,30 @@ async fn a_sign_in_without_valid_input_is_refused_and_counts_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_source_is_limited_in_its_sign_ins_and_in_the_codes_that_it_asks_for() {
+    let mut plan = settings();
+    let oauth = plan.oauth.as_mut().unwrap();
+    (oauth.logins_per_source, oauth.codes_per_source) = (Some(2), Some(3));
+    let api = Api::over(World::with(plan).await);
+    let request = json!({ "phoneNumber": "+40799999999" });
+    let ask = async || api.json("/v2/verification/request-code", &request).await;
+    for _ in 0..3 {
+        assert_eq!(ask().await.status, StatusCode::OK);
+    }
+    let refused = ask().await;
+    refused.has(429, "code", "TooManyRequests");
+    assert_eq!(refused.header("retry-after"), "600");
+    // Asked for by somebody else, who is known to the gateway.
+    let proof = api.world.proof().await;
+    for _ in 0..2 {
+        wrong_password(&api, proof.expose()).await.is(401, NOT_AUTHENTICATED);
+    }
+    let refused = wrong_password(&api, proof.expose()).await;
+    refused.has(429, "code", "TooManyRequests");
+    assert_eq!((refused.header("retry-after"), api.world.service.password_checks()), ("60", 2));
+}
+
+#[tokio::test]
 async fn whatever_is_wrong_in_a_sign_in_the_answer_is_the_same() {
     let api = Api::new().await;
     let (fresh, used) = (api.proof().await, api.proof().await);

@@ -110,7 +110,7 @@ impl TokenService {
     pub async fn switch_account(&self, id: AccountId, status: AccountStatus) -> Result<bool, Denial> {
         let known = self.store.switch_account(id, status, self.now().wall).await?;
         if known {
-            self.cut(Reach::Subject(id.to_string().into()));
+            self.cut(Reach::Subject(id.to_string().into())).await;
         }
         Ok(known)
     }

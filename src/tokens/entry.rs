@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use crate::model::{Denial, Secret, Source, Timestamp};
 use crate::rules::lockout::Ending;
+use crate::rules::window::WindowRule;
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::tokens::account::{AccountId, AccountStatus};
 use crate::tokens::grants::{Successors, TokenPair};
 use crate::tokens::guard::Subject;
 use crate::tokens::identifier::{EmailAddress, Identifier};
 use crate::tokens::keyring::fingerprint;
-use crate::tokens::limits::Operation;
 use crate::tokens::notifier::{Content, Message};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Api, Authentication, EntryRule};
 use crate::tokens::store::{
-    ChallengeId, ChallengeKind, ChallengeRow, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening,
+    ChallengeId, ChallengeKind, ChallengeRow, Charge, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening, Operation,
 };
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
@@ -60,10 +60,10 @@ impl TokenService {
         let identifier = Identifier::Email(entry.email);
         let account = self.store.enrolled(identifier).await?;
         let subject = self.subject(account.as_ref(), identifier);
-        let now = self.now();
-        self.guard.check(subject, now)?;
-        self.limits.charge(&rule.sign_ins, Operation::SignIn, subject, entry.source.key(), now.tick)?;
-        let tried = self.try_password_of(subject, account, entry.password).await?;
+        let own = self.of_subject_from(Operation::SignIn, rule.sign_ins, subject, entry.source);
+        let of_source = rule.per_source.map(|rule| self.of_source(Operation::BackOfficeSignInFrom, rule, entry.source));
+        let charges: Vec<_> = [own].into_iter().chain(of_source).chain(self.failures_of(entry.source)).collect();
+        let tried = self.try_password_of(subject, account, entry.password, &charges).await?;
         let entered = match tried.proven.as_ref().filter(|account| account.status == AccountStatus::Active) {
             Some(account) => match self.store.email_factor(account.id).await? {
                 Some(address) => Some(self.ask_for_code(rule, account.id, identifier, &address).await?),
@@ -75,7 +75,12 @@ impl TokenService {
             self.settle(tried.attempt, Ending::Failed).await?;
             return Err(Refusal::ProofWrong);
         };
-        self.succeed(tried.attempt).await;
+        // With a second factor still to come nothing is shown yet that would make up for a wrong code.
+        let ending = match entered {
+            Entered::Open(_) => Ending::Succeeded,
+            Entered::SecondFactor(_) => Ending::Abandoned,
+        };
+        self.conclude(tried.attempt, ending).await;
         self.renew_hash(tried.proven, tried.verdict, entry.password).await;
         Ok(entered)
     }
@@ -93,13 +98,14 @@ impl TokenService {
             None => None,
         };
         let subject = self.bearer_of(account, token);
+        let charges = self.of_secret(Operation::Confirm, rule.confirmations, rule, subject, source);
+        self.heed(subject, &charges).await?;
         let now = self.now();
-        self.guard.check(subject, now)?;
-        self.limits.charge(&rule.confirmations, Operation::Confirm, subject, source.key(), now.tick)?;
         let (Some(challenge), Some(account)) = (challenge, account) else { return Err(Refusal::ProofWrong) };
         let authentication = Authentication::second_factor(now.wall);
         let (pair, step) = self.first_tokens(rule, account, authentication)?;
-        let answer = Confirmation { challenge, code: self.keyring.one_time_code(challenge, code.expose()) };
+        let if_wrong = self.lock_terms(subject);
+        let answer = Confirmation { if_wrong, challenge, code: self.keyring.one_time_code(challenge, code.expose()) };
         if self.store.confirm_entry(answer, step).await? { Ok(pair) } else { Err(Refusal::ProofWrong) }
     }
 
@@ -110,8 +116,8 @@ impl TokenService {
     pub async fn refresh_own(&self, rule: &EntryRule, token: &Secret, source: Source) -> Result<TokenPair, Refusal> {
         let descent = self.store.descent(fingerprint(token.expose()), rule.session.api).await?;
         let subject = self.bearer_of(descent.as_ref().map(|descent| descent.account), token);
+        self.charge(&self.of_secret(Operation::Refresh, rule.refreshes, rule, subject, source)).await?;
         let now = self.now();
-        self.limits.charge(&rule.refreshes, Operation::Refresh, subject, source.key(), now.tick)?;
         let descent = descent.ok_or(Refusal::RefreshInvalid)?;
         let successors = self.successors(&rule.session, &descent, now.wall)?;
         self.rotate(&rule.session, NO_CLIENT, token, successors).await
@@ -124,7 +130,7 @@ impl TokenService {
     pub async fn sign_out(&self, api: Api, sid: &str) -> Result<bool, Denial> {
         let ended = self.store.end_own_session(sid, api, self.now().wall).await?;
         if ended {
-            self.cut(Reach::Session(sid.into()));
+            self.cut(Reach::Session(sid.into())).await;
         }
         Ok(ended)
     }
@@ -212,6 +218,21 @@ impl TokenService {
             now,
         };
         Ok((pair, step))
+    }
+
+    /// The windows of whoever presents a secret. One that leads to nobody costs a source as much as a sign-in does: it costs no hash,
+    /// but what is counted has to be written down.
+    fn of_secret(
+        &self,
+        operation: Operation,
+        window: WindowRule,
+        rule: &EntryRule,
+        subject: Subject,
+        source: Source,
+    ) -> Vec<Charge> {
+        let own = self.of_subject_from(operation, window, subject, source);
+        let unknown = rule.per_source.filter(|_| subject.account.is_none());
+        [own].into_iter().chain(unknown.map(|rule| self.of_source(Operation::UnknownFrom, rule, source))).collect()
     }
 
     /// Who presents a secret: the account that it leads to, or whoever made it up.

@@ -93,10 +93,10 @@ impl TokenService {
             Redemption::Issued(issued) => Ok(TokenPair::of(access.text, refresh.text, &issued, now)),
             Redemption::Invalid => Err(Refusal::CodeInvalid),
             Redemption::Reused(sid) => {
-                self.cut(Reach::Session(sid));
+                self.cut(Reach::Session(sid)).await;
                 Err(Refusal::CodeInvalid)
             }
-            Redemption::Locked(until) => Err(Denial::Locked(until.since(now)).into()),
+            Redemption::Locked(until) => Err(self.locked_until(until, now).into()),
         }
     }
 
@@ -159,7 +159,7 @@ impl TokenService {
         match self.store.rotate(step).await? {
             Rotation::Rotated(issued, sid) => {
                 // What the gateway remembers of the older access tokens has too late an end now.
-                self.cut(Reach::Session(sid));
+                self.cut(Reach::Session(sid)).await;
                 Ok(TokenPair::of(access.text, refresh.text, &issued, now))
             }
             Rotation::Repeated(issued, sealed) => {
@@ -170,7 +170,7 @@ impl TokenService {
             }
             Rotation::Invalid => Err(Refusal::RefreshInvalid),
             Rotation::Reused(sid) => {
-                self.cut(Reach::Session(sid));
+                self.cut(Reach::Session(sid)).await;
                 Err(Refusal::RefreshInvalid)
             }
         }
@@ -185,8 +185,8 @@ impl TokenService {
         let token = fingerprint(token.expose());
         match self.store.revoke(token, &client.id, self.now().wall).await? {
             Revocation::Nothing => {}
-            Revocation::Token => self.cut(Reach::Token(token)),
-            Revocation::Grant(sid) => self.cut(Reach::Session(sid)),
+            Revocation::Token => self.cut(Reach::Token(token)).await,
+            Revocation::Grant(sid) => self.cut(Reach::Session(sid)).await,
         }
         Ok(())
     }

@@ -1,29 +1,34 @@
-//! Who may try a password: the table of attempts, applied under one lock, and the wait when all attempts are in flight.
+//! Who may try a password: an attempt is reserved in the database before it is hashed, and settled there when its end is known.
 //!
-//! Imports `model`, `rules::lockout` and the store's row. Accounts are never evicted. Identifiers that belong to nobody
-//! behave just like accounts but sit in a table of fixed size: to push one out takes more hashes than are computed in the
-//! length of a lock.
+//! Imports `model`, `rules::lockout` and the store's steps. What is decided is decided in the store, where every process that
+//! shares the database counts; here is the wait when all attempts are in flight, and that none is left open.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::model::{Denial, Now};
-use crate::rules::lockout::{Attempts, Beginning, Ending, LockRule};
+use crate::model::{Denial, Timestamp};
+use crate::rules::lockout::{Ending, LockRule};
+use crate::rules::window::WindowRule;
 use crate::tokens::account::AccountId;
 use crate::tokens::keyring::Mac;
-use crate::tokens::store::AttemptRow;
-
-/// Identifiers without an account whose failures are remembered.
-pub(crate) const NOBODIES: usize = 65_536;
+use crate::tokens::refusal::Refusal;
+use crate::tokens::store::{
+    AttemptId, BeginStep, Begun, Charge, Counts, LockTerms, Operation, SettleStep, Stake, StoreFault, TokenStore,
+};
+use crate::tokens::{TokenService, mint};
 
 /// How long an attempt waits for one in flight to settle.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many attempts may wait so.
-const WAITING: usize = 1_024;
+/// How often it looks meanwhile: other processes settle without telling.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How many attempts may wait so. Fewer than what waits for the database at most, so that they do not fill that queue.
+const WAITING: usize = 256;
 
 /// Whose attempts are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,260 +37,291 @@ pub(crate) struct Subject {
     pub(crate) account: Option<AccountId>,
 }
 
-/// The attempts of everybody.
+/// Who waits for attempts of this process to settle.
 #[derive(Debug)]
 pub(crate) struct Guard {
     rule: LockRule,
-    table: Mutex<Table>,
-    settled: Notify,
+    /// How many wrong passwords one source may try, if that is limited.
+    pub(in crate::tokens) failures: Option<WindowRule>,
+    settled: Arc<Notify>,
     waiting: Semaphore,
+    tally: Tally,
 }
 
+/// What became of attempts since the start.
 #[derive(Debug, Default)]
-struct Table {
-    accounts: HashMap<AccountId, Attempts>,
-    nobodies: HashMap<[u8; 32], Attempts>,
-    /// The keys of `nobodies`, oldest first.
-    order: VecDeque<[u8; 32]>,
-    revision: i64,
+struct Tally([AtomicU64; Outcome::ALL.len()]);
+
+/// What becomes of an attempt at a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was right.
+    Right,
+    /// It was wrong.
+    Wrong,
+    /// Nobody found out, through our own fault; or it was right and a second factor is still to come.
+    Open,
+    /// The account was locked.
+    Locked,
+    /// Every attempt of the account was in flight for too long.
+    Busy,
+    /// Its account or its source had tried too often.
+    Limited,
+    /// Its source had too many wrong passwords, of more accounts than one.
+    Spraying,
+}
+
+impl Outcome {
+    /// Every outcome, each at the place that it has here.
+    pub const ALL: [Self; 7] = [Self::Right, Self::Wrong, Self::Open, Self::Locked, Self::Busy, Self::Limited, Self::Spraying];
+
+    /// Its name in the metric.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Wrong => "wrong",
+            Self::Open => "open",
+            Self::Locked => "locked",
+            Self::Busy => "busy",
+            Self::Limited => "limited",
+            Self::Spraying => "spraying",
+        }
+    }
+}
+
+impl Tally {
+    fn count(&self, outcome: Outcome) {
+        let place = Outcome::ALL.iter().position(|one| *one == outcome);
+        if let Some(count) = place.and_then(|place| self.0.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// An attempt that may go on. If it is dropped unsettled, we failed and not the caller: the reservation is given back.
 #[derive(Debug)]
 #[must_use = "an attempt that is dropped is given back"]
-pub(crate) struct Attempt<'a> {
-    guard: &'a Guard,
-    subject: Subject,
-    now: Now,
-    open: bool,
+pub(crate) struct Attempt {
+    store: Arc<dyn TokenStore>,
+    settled: Arc<Notify>,
+    /// What is left to do; `None` once it is settled.
+    open: Option<Open>,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    id: AttemptId,
+    terms: LockTerms,
+    if_failed: Box<[Charge]>,
+    begun: Timestamp,
+}
+
+/// Why an attempt may not go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Held {
+    /// A window is full; how long to wait.
+    Window(Operation, Duration),
+    /// There is a lock, every attempt is in flight, or the database cannot be asked.
+    Denied(Denial),
+}
+
+impl Held {
+    /// The same, whichever window it is.
+    pub(crate) fn denial(self) -> Denial {
+        match self {
+            Self::Window(_, wait) => Denial::LimitReached(wait),
+            Self::Denied(denial) => denial,
+        }
+    }
+}
+
+impl Held {
+    /// As what it is counted; what the database could not be asked is counted elsewhere.
+    fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Window(Operation::FailureFrom, _) => Some(Outcome::Spraying),
+            Self::Window(..) => Some(Outcome::Limited),
+            Self::Denied(Denial::Locked(_)) => Some(Outcome::Locked),
+            Self::Denied(Denial::LimitReached(_)) => Some(Outcome::Busy),
+            Self::Denied(_) => None,
+        }
+    }
+}
+
+impl From<Held> for Refusal {
+    fn from(held: Held) -> Self {
+        held.denial().into()
+    }
+}
+
+impl From<StoreFault> for Held {
+    fn from(fault: StoreFault) -> Self {
+        Self::Denied(fault.into())
+    }
 }
 
 impl Guard {
-    /// A table with what was remembered before a restart.
-    pub(crate) fn new(rule: LockRule, remembered: Vec<AttemptRow>, now: Now) -> Self {
-        let mut table = Table::default();
-        for row in remembered {
-            let lock_left = row.locked_until.map(|until| until.since(now.wall)).filter(|left| !left.is_zero());
-            // A lock that ended meanwhile took its failures with it.
-            let failed = if row.locked_until.is_some() && lock_left.is_none() { 0 } else { row.failed };
-            table.revision = table.revision.max(row.revision);
-            *table.slot(Subject { key: row.subject, account: row.account }) =
-                Attempts::restored(&rule, failed, lock_left, now.tick);
-        }
-        Self { rule, table: Mutex::new(table), settled: Notify::new(), waiting: Semaphore::new(WAITING) }
+    pub(crate) fn new(rule: LockRule, failures: Option<WindowRule>) -> Self {
+        Self { rule, failures, tally: Tally::default(), settled: Arc::default(), waiting: Semaphore::new(WAITING) }
+    }
+}
+
+impl TokenService {
+    /// When the failures of a subject lock.
+    pub(in crate::tokens) fn lock_terms(&self, subject: Subject) -> LockTerms {
+        LockTerms { subject: subject.key, account: subject.account, rule: self.guard.rule }
     }
 
-    /// Reserves an attempt. If all of them are in flight, waits up to two seconds for one to settle.
+    /// What became of attempts at passwords since the start.
+    #[must_use]
+    pub fn attempts(&self) -> [(Outcome, u64); Outcome::ALL.len()] {
+        let counts = self.guard.tally.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let mut counted = Outcome::ALL.map(|outcome| (outcome, 0));
+        for (slot, count) in counted.iter_mut().zip(counts) {
+            slot.1 = count;
+        }
+        counted
+    }
+
+    /// A lock that was found in passing. Nobody is told of more than a lock, wherever the clock that set its end was.
+    pub(in crate::tokens) fn locked_until(&self, until: Timestamp, now: Timestamp) -> Denial {
+        Denial::Locked(until.since(now).min(self.guard.rule.duration()))
+    }
+
+    /// Reserves an attempt and counts it in the windows. If all attempts are in flight, waits up to two seconds for one to settle.
     ///
     /// # Errors
-    /// `Locked` with what is left of the lock; `LimitReached` if the wait was in vain, which says nothing about a lock.
-    pub(crate) async fn begin(&self, subject: Subject, now: Now) -> Result<Attempt<'_>, Denial> {
-        let busy = || Denial::LimitReached(Duration::from_secs(1));
-        if let Some(outcome) = self.try_begin(subject, now) {
+    /// `Locked` with what is left of the lock; a window; `LimitReached` if the wait was in vain, which says nothing about a lock;
+    /// `StoreUnavailable`.
+    pub(in crate::tokens) async fn begin(&self, subject: Subject, charges: &[Charge]) -> Result<Attempt, Held> {
+        let begun = self.admitted(subject, charges).await;
+        if let Err(held) = &begun
+            && let Some(outcome) = held.outcome()
+        {
+            self.guard.tally.count(outcome);
+        }
+        begun
+    }
+
+    /// Notes how an attempt ended.
+    pub(in crate::tokens) fn note(&self, ending: Ending) {
+        self.guard.tally.count(match ending {
+            Ending::Succeeded => Outcome::Right,
+            Ending::Failed => Outcome::Wrong,
+            Ending::Abandoned => Outcome::Open,
+        });
+    }
+
+    async fn admitted(&self, subject: Subject, charges: &[Charge]) -> Result<Attempt, Held> {
+        let busy = || Held::Denied(Denial::LimitReached(Duration::from_secs(1)));
+        let id = AttemptId(mint::bytes(self.entropy()));
+        let stake = Stake::Reserves(self.lock_terms(subject), id);
+        if let Some(outcome) = self.decided(self.ask(stake, charges).await?, id, subject, charges) {
             return outcome;
         }
-        let _place = self.waiting.try_acquire().map_err(|_| busy())?;
-        let retry = async {
-            loop {
-                let mut settled = std::pin::pin!(self.settled.notified());
-                // Listening begins before looking, so that no settlement falls between the two.
-                settled.as_mut().enable();
-                if let Some(outcome) = self.try_begin(subject, now) {
-                    return outcome;
-                }
-                settled.await;
+        let _place = self.guard.waiting.try_acquire().map_err(|_| busy())?;
+        let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
+        let mut last_look = false;
+        loop {
+            let mut settled = std::pin::pin!(self.guard.settled.notified());
+            // Listening begins before looking, so that no settlement falls between the two. The look itself is never cut short:
+            // it may be what reserves the attempt.
+            settled.as_mut().enable();
+            let begun = match self.ask(stake, charges).await {
+                // Others wait as well; there is room again at the next look.
+                Err(StoreFault::Full) => Begun::Busy,
+                begun => begun?,
+            };
+            if let Some(outcome) = self.decided(begun, id, subject, charges) {
+                return outcome;
             }
-        };
-        tokio::time::timeout(PATIENCE, retry).await.unwrap_or_else(|_| Err(busy()))
+            if last_look {
+                return Err(busy());
+            }
+            tokio::select! {
+                biased;
+                () = &mut patience => last_look = true,
+                () = settled => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
     }
 
-    /// Lets through who is not locked, without reserving anything.
+    /// Lets through who is not locked and passes the windows, without reserving anything.
     ///
     /// # Errors
-    /// `Locked` with what is left of the lock.
-    pub(crate) fn check(&self, subject: Subject, now: Now) -> Result<(), Denial> {
-        let table = self.table();
-        let attempts = match subject.account {
-            Some(account) => table.accounts.get(&account),
-            None => table.nobodies.get(&subject.key.0),
-        };
-        attempts.and_then(|attempts| attempts.lock_left(now.tick)).map_or(Ok(()), |left| Err(self.locked(left)))
+    /// `Locked` with what is left of the lock; a window; `StoreUnavailable`.
+    pub(in crate::tokens) async fn heed(&self, subject: Subject, charges: &[Charge]) -> Result<(), Held> {
+        self.let_through(Stake::Heeds(self.lock_terms(subject)), charges).await
     }
 
-    /// Whoever asks may have looked at the clock before the failure that locks had, and is not to be told of more than a lock.
-    fn locked(&self, left: Duration) -> Denial {
-        Denial::Locked(left.min(self.rule.duration()))
+    /// Lets through who passes the windows.
+    ///
+    /// # Errors
+    /// A window; `StoreUnavailable`.
+    pub(in crate::tokens) async fn charge(&self, charges: &[Charge]) -> Result<(), Held> {
+        self.let_through(Stake::Nothing, charges).await
     }
 
-    fn try_begin(&self, subject: Subject, now: Now) -> Option<Result<Attempt<'_>, Denial>> {
-        match self.table().slot(subject).begin(&self.rule, now.tick) {
-            Beginning::Admitted => Some(Ok(Attempt { guard: self, subject, now, open: true })),
-            Beginning::Locked(left) => Some(Err(self.locked(left))),
-            Beginning::Busy => None,
+    async fn let_through(&self, stake: Stake, charges: &[Charge]) -> Result<(), Held> {
+        match self.ask(stake, charges).await? {
+            Begun::Admitted => Ok(()),
+            Begun::Busy => Err(Held::Denied(Denial::LimitReached(Duration::from_secs(1)))),
+            Begun::Locked(left) => Err(Held::Denied(Denial::Locked(left))),
+            Begun::Held(operation, wait) => Err(Held::Window(operation, wait)),
         }
     }
 
-    fn settle(&self, subject: Subject, ending: Ending, now: Now) -> Option<AttemptRow> {
-        let mut table = self.table();
-        let slot = table.slot(subject);
-        let before = slot.failed();
-        slot.settle(&self.rule, ending, now.tick);
-        let after = *slot;
-        if after.is_blank() {
-            table.forget(subject);
-        }
-        table.revision += 1;
-        let revision = table.revision;
-        drop(table);
-        self.settled.notify_waiters();
-        (after.failed() != before).then(|| AttemptRow {
-            subject: subject.key,
-            account: subject.account,
-            failed: after.failed(),
-            locked_until: after.lock_left(now.tick).map(|left| now.wall.after(left)),
-            revision,
-        })
+    async fn ask(&self, stake: Stake, charges: &[Charge]) -> Result<Begun, StoreFault> {
+        self.store.begin_attempt(BeginStep { stake, charges: charges.into(), now: self.now().wall }).await
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Attempt<'_> {
-    /// Settles it; what must be written down, if anything changed. `now` is when its outcome was known, from which a lock
-    /// counts.
-    pub(crate) fn settle(mut self, ending: Ending, now: Now) -> Option<AttemptRow> {
-        self.open = false;
-        self.guard.settle(self.subject, ending, now)
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if self.open {
-            // An abandoned attempt changes no count, so there is nothing to write down.
-            let _unchanged = self.guard.settle(self.subject, Ending::Abandoned, self.now);
-        }
-    }
-}
-
-impl Table {
-    fn slot(&mut self, subject: Subject) -> &mut Attempts {
-        let Some(account) = subject.account else { return self.slot_of_nobody(subject.key.0) };
-        self.accounts.entry(account).or_default()
-    }
-
-    fn slot_of_nobody(&mut self, key: [u8; 32]) -> &mut Attempts {
-        if !self.nobodies.contains_key(&key) {
-            if self.nobodies.len() >= NOBODIES
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.nobodies.remove(&oldest);
+    /// What came of asking; `None` if nobody knows yet.
+    fn decided(&self, begun: Begun, id: AttemptId, subject: Subject, charges: &[Charge]) -> Option<Result<Attempt, Held>> {
+        match begun {
+            Begun::Busy => None,
+            Begun::Locked(left) => Some(Err(Held::Denied(Denial::Locked(left)))),
+            Begun::Held(operation, wait) => Some(Err(Held::Window(operation, wait))),
+            Begun::Admitted => {
+                let if_failed = charges.iter().filter(|charge| charge.counts == Counts::Failed).cloned().collect();
+                let open = Open { id, terms: self.lock_terms(subject), if_failed, begun: self.now().wall };
+                let (store, settled) = (Arc::clone(&self.store), Arc::clone(&self.guard.settled));
+                Some(Ok(Attempt { store, settled, open: Some(open) }))
             }
-            self.order.push_back(key);
-        }
-        self.nobodies.entry(key).or_default()
-    }
-
-    /// Drops a blank account; a nobody keeps its place, which is bounded anyway.
-    fn forget(&mut self, subject: Subject) {
-        if let Some(account) = subject.account {
-            self.accounts.remove(&account);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Tick, Timestamp};
-
-    const NOW: Now = Now { wall: Timestamp::from_secs(1_000), tick: Tick::from_millis(5) };
-
-    fn guard() -> Guard {
-        Guard::new(LockRule::new(5, Duration::from_mins(30)), Vec::new(), NOW)
+impl Attempt {
+    /// Settles it. `now` is when its outcome was known, from which a lock counts.
+    ///
+    /// # Errors
+    /// [`StoreFault`]: it is given back when its lease is over.
+    pub(crate) async fn settle(mut self, ending: Ending, now: Timestamp) -> Result<(), StoreFault> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let done = self.store.settle_attempt(open.settled(ending, now)).await;
+        self.settled.notify_waiters();
+        done
     }
+}
 
-    fn account(id: i64) -> Subject {
-        Subject { key: Mac([0; 32]), account: Some(AccountId(id)) }
+impl Open {
+    fn settled(self, ending: Ending, now: Timestamp) -> SettleStep {
+        SettleStep { id: self.id, terms: self.terms, ending, if_failed: self.if_failed, now }
     }
+}
 
-    fn nobody(number: usize) -> Subject {
-        let mut key = [1; 32];
-        key[..8].copy_from_slice(&number.to_be_bytes());
-        Subject { key: Mac(key), account: None }
-    }
-
-    async fn fail(guard: &Guard, subject: Subject) -> Option<AttemptRow> {
-        guard.begin(subject, NOW).await.unwrap().settle(Ending::Failed, NOW)
-    }
-
-    #[tokio::test]
-    async fn an_attempt_that_is_dropped_is_given_back() {
-        let guard = guard();
-        for _ in 0..20 {
-            drop(guard.begin(account(1), NOW).await.unwrap());
-        }
-        assert!(guard.table().accounts.is_empty(), "and its account takes no room");
-    }
-
-    #[tokio::test]
-    async fn when_all_attempts_are_in_flight_the_next_waits_for_one_to_settle() {
-        let guard = guard();
-        let mut held = Vec::new();
-        for _ in 0..5 {
-            held.push(guard.begin(account(1), NOW).await.unwrap());
-        }
-        let mut waiting = Box::pin(guard.begin(account(1), NOW));
-        tokio::select! { biased; _ = &mut waiting => panic!("there was none left"), () = async {} => {} }
-        assert!(held.pop().unwrap().settle(Ending::Succeeded, NOW).is_none());
-        assert!(waiting.await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn the_failure_that_locks_is_written_down_with_the_end_of_the_lock() {
-        let guard = guard();
-        for failed in 1..5 {
-            let row = fail(&guard, account(1)).await.unwrap();
-            assert_eq!((row.failed, row.locked_until), (failed, None));
-        }
-        let row = fail(&guard, account(1)).await.unwrap();
-        assert_eq!((row.failed, row.locked_until), (5, Some(Timestamp::from_secs(1_000 + 1_800))));
-        assert_eq!(guard.begin(account(1), NOW).await.unwrap_err(), Denial::Locked(Duration::from_mins(30)));
-        assert_eq!(guard.check(account(1), NOW), Err(Denial::Locked(Duration::from_mins(30))));
-        assert!(guard.begin(account(2), NOW).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn who_came_before_the_failure_that_locks_is_told_of_no_more_than_a_lock() {
-        let guard = guard();
-        let mut held = Vec::new();
-        for _ in 0..5 {
-            held.push(guard.begin(account(1), NOW).await.unwrap());
-        }
-        let mut waiting = Box::pin(guard.begin(account(1), NOW));
-        tokio::select! { biased; _ = &mut waiting => panic!("there was none left"), () = async {} => {} }
-        let later = Now { wall: NOW.wall.after(Duration::from_secs(1)), tick: NOW.tick.after(Duration::from_secs(1)) };
-        for attempt in held {
-            assert!(attempt.settle(Ending::Failed, later).is_some());
-        }
-        let locked = Denial::Locked(Duration::from_mins(30));
-        assert_eq!(waiting.await.unwrap_err(), locked);
-        assert_eq!(guard.check(account(1), NOW), Err(locked));
-    }
-
-    #[tokio::test]
-    async fn a_flood_of_nobodies_takes_bounded_room_and_unlocks_no_account() {
-        let guard = guard();
-        for _ in 0..5 {
-            assert!(fail(&guard, account(1)).await.is_some());
-        }
-        for number in 0..NOBODIES + 10 {
-            drop(guard.begin(nobody(number), NOW).await.unwrap());
-        }
-        assert_eq!(guard.table().nobodies.len(), NOBODIES);
-        assert_eq!(guard.table().order.len(), NOBODIES);
-        assert!(guard.begin(account(1), NOW).await.is_err());
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (store, settled, begun) = (Arc::clone(&self.store), Arc::clone(&self.settled), open.begun);
+        runtime.spawn(async move {
+            if let Err(fault) = store.settle_attempt(open.settled(Ending::Abandoned, begun)).await {
+                tracing::warn!(%fault, "an attempt that was given up stays reserved until its lease is over");
+            }
+            settled.notify_waiters();
+        });
     }
 }

@@ -72,7 +72,7 @@ impl TokenService {
         holder: &Holder,
         identity: NamedIdentity,
     ) -> Result<IdentityToken, Refusal> {
-        self.guard.check(self.subject_of(holder.account), self.now())?;
+        self.heed(self.subject_of(holder.account), &[]).await?;
         let minted = mint::token(rule.format, self.entropy());
         let step = ExchangeStep {
             held: holder.token,
@@ -94,7 +94,7 @@ impl TokenService {
     /// `TokenInvalid` if it has ended meanwhile; `StoreUnavailable`: nothing has ended and the caller must try again.
     pub async fn log_out(&self, holder: &Holder) -> Result<(), Refusal> {
         let sid = self.store.end_session(holder.token, self.now().wall).await?.ok_or(Refusal::TokenInvalid)?;
-        self.cut(Reach::Session(sid));
+        self.cut(Reach::Session(sid)).await;
         Ok(())
     }
 

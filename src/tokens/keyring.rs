@@ -19,7 +19,7 @@ use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
 use crate::tokens::identifier::Identifier;
-use crate::tokens::store::{ChallengeId, ChallengeKind};
+use crate::tokens::store::{ChallengeId, ChallengeKind, Operation};
 
 /// An HMAC-SHA256 under the server key. Compared in constant time; `Debug` prints nothing of it.
 #[derive(Clone, Copy)]
@@ -178,6 +178,14 @@ impl Keyring {
     #[must_use]
     pub fn attempts_with(&self, token: Fingerprint) -> Mac {
         self.mac("attempts-with-token", &[&token.0])
+    }
+
+    /// Of a caller: what is tried, by whom if that matters, and from where if that does.
+    #[must_use]
+    pub fn caller(&self, operation: Operation, subject: Option<Mac>, source: Option<&str>) -> Mac {
+        let subject = subject.map(|subject| subject.0);
+        let subject = subject.as_ref().map_or(&[][..], |subject| subject.as_slice());
+        self.mac("caller", &[operation.name().as_bytes(), subject, source.unwrap_or_default().as_bytes()])
     }
 
     /// Seals a signing key, bound to its name. `None` if the primitive fails.

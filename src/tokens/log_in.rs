@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use crate::model::{Now, Secret, Source, TokenKind};
+use crate::model::{Secret, Source, TokenKind};
 use crate::plan::SessionApi;
 use crate::rules::lockout::Ending;
 use crate::rules::window::WindowRule;
 use crate::tokens::account::{AccountId, AccountStatus};
-use crate::tokens::guard::Subject;
+use crate::tokens::guard::Held;
 use crate::tokens::identifier::{EmailAddress, Identifier};
 use crate::tokens::identity::IdentityToken;
-use crate::tokens::limits::Operation;
 use crate::tokens::mint::Minted;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Authentication, SessionRule};
-use crate::tokens::store::OpenSession;
+use crate::tokens::store::{OpenSession, Operation};
 use crate::tokens::{TokenService, mint};
 
 /// A login.
@@ -71,6 +70,17 @@ impl LogInLimits {
     }
 }
 
+impl LogInRefused {
+    /// Says which of the two limits of a login it is that holds it back, if it is one.
+    fn of(held: Held) -> Self {
+        match held {
+            Held::Window(Operation::LogIn, wait) => Self::SourceLimit(wait),
+            Held::Window(Operation::LogInOf, wait) => Self::AccountLimit(wait),
+            held @ (Held::Window(..) | Held::Denied(_)) => Self::Refused(held.denial().into()),
+        }
+    }
+}
+
 impl<T: Into<Refusal>> From<T> for LogInRefused {
     fn from(refusal: T) -> Self {
         Self::Refused(refusal.into())
@@ -88,10 +98,11 @@ impl TokenService {
         let identifier = Identifier::Email(request.email);
         let account = self.store.enrolled(identifier).await?;
         let subject = self.subject(account.as_ref(), identifier);
-        let now = self.now();
-        self.guard.check(subject, now)?;
-        self.charge_log_in(limits, subject, request.source, now)?;
-        let tried = self.try_password_of(subject, account, request.password).await?;
+        // The source first: its limit speaks before the account's.
+        let of_source = self.of_source(Operation::LogIn, limits.per_source, request.source);
+        let of_account = self.of_subject(Operation::LogInOf, limits.per_account, subject);
+        let charges: Vec<_> = [of_source, of_account].into_iter().chain(self.failures_of(request.source)).collect();
+        let tried = self.try_password_of(subject, account, request.password, &charges).await.map_err(LogInRefused::of)?;
         let now = self.now().wall;
         let usable = tried.proven.as_ref().filter(|account| account.status == AccountStatus::Active);
         let expired = usable.is_some_and(|account| account.password_expires.is_some_and(|end| end <= now));
@@ -121,14 +132,6 @@ impl TokenService {
                 LoggedIn::Open(IdentityToken { token: minted.text, account, identity })
             }
         })
-    }
-
-    /// Counts a login. The source first: who is held back there uses up nothing of the accounts that it names.
-    fn charge_log_in(&self, limits: &LogInLimits, subject: Subject, from: Source, now: Now) -> Result<(), LogInRefused> {
-        let of_source = self.limits.charge_source(&limits.per_source, Operation::LogIn, from.key(), now.tick);
-        of_source.map_err(LogInRefused::SourceLimit)?;
-        let of_account = self.limits.charge_subject(&limits.per_account, Operation::LogInOf, subject, now.tick);
-        of_account.map_err(LogInRefused::AccountLimit)
     }
 
     /// A session of an account whose password was right a moment ago.

@@ -1,25 +1,26 @@
 //! The embedded token service without HTTP: accounts, clients, challenges, sessions, grants and their tokens.
 //!
-//! Imports `model`, `rules`, `plan` and the cuts of `store`; names no HTTP library, and rusqlite only under `store::sqlite`.
+//! Imports `model`, `rules`, `plan` and the cuts of `store`; names no HTTP library, and no database but through `store::sql`.
 //! Deliberately absent: everything in which the APIs differ. That is data (`session`) and words (`token_api`).
 //!
 //! Order of every change: commit, then cut at the gateway, then answer. Never the reverse.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::{Clock, Denial, Entropy, IssuerId, Now};
 use crate::plan::{Environment, Hashing, LockSettings, TokenType};
 use crate::rules::lockout::LockRule;
+use crate::rules::window::WindowRule;
 use crate::store::cuts::Reach;
 use crate::store::revocations::{Cause, Revocations};
 use crate::tokens::activities::Activities;
 use crate::tokens::guard::Guard;
 use crate::tokens::keyring::{KeyFault, Keyring};
-use crate::tokens::limits::Limits;
 use crate::tokens::notifier::Notifier;
 use crate::tokens::passwords::{InvalidCost, Passwords};
 use crate::tokens::signing::Signing;
-use crate::tokens::store::sqlite::OpenFault;
+use crate::tokens::store::steps::OpenFault;
 use crate::tokens::store::{StoreFault, TokenStore};
 
 pub mod account;
@@ -40,6 +41,7 @@ mod introspection;
 pub mod keyring;
 mod keys;
 mod limits;
+mod locks;
 mod log_in;
 mod mint;
 mod new_password;
@@ -60,16 +62,18 @@ pub(crate) mod tests;
 pub use enrolment::{AccountRefused, ClientRefused, PASSWORD_MAX};
 pub use entry::{Entered, Entry, SecondFactor};
 pub use grants::TokenPair;
+pub use guard::Outcome;
 pub use holder::Holder;
 pub use introspection::Hint;
 pub use keys::{KnownKey, PublishedKeys, RotationRefused};
+pub use locks::{Lock, LockId, LockKind, Whom};
 pub use log_in::{LogIn, LogInLimits, LogInRefused, LoggedIn};
 pub use new_password::{NewPassword, PasswordChanged};
 pub use push::CarrierKey;
 pub use sign_in::{IssuedCode, SignIn};
 pub use signing::{KeyState, PublicKey, SealedKeyFault, SigningSettings};
 pub use step_up::{Purpose, Question};
-pub use store::{Approval, ChallengeId};
+pub use store::{Approval, ChallengeId, Operation};
 pub use verification::{Verification, is_one_time_code, is_proof};
 
 /// What the token service is told once, when it starts.
@@ -83,6 +87,8 @@ pub struct Settings {
     pub hashing: Hashing,
     /// When an account is locked.
     pub lock: LockSettings,
+    /// Wrong passwords from one source within 10 minutes; one more, and it pauses for as long.
+    pub failures_per_source: Option<u32>,
     /// What signed tokens say; `None` if no API signs its tokens.
     pub signing: Option<SigningSettings>,
 }
@@ -101,7 +107,8 @@ impl Settings {
             published_for: service.keys_published_for,
             longest_life: api.access_ttl,
         });
-        Self { issuer: service.issuer, environment, hashing: service.hashing.clone(), lock: service.lock, signing }
+        let (lock, failures_per_source) = (service.lock, service.failures_per_source);
+        Self { issuer: service.issuer, environment, hashing: service.hashing.clone(), lock, failures_per_source, signing }
     }
 }
 
@@ -147,6 +154,9 @@ pub enum StartFault {
     FixedCode,
 }
 
+/// Within which time the wrong passwords of a source are counted, and for how long it pauses after too many.
+const FAILURES: Duration = Duration::from_mins(10);
+
 /// The embedded token service.
 #[derive(Debug)]
 pub struct TokenService {
@@ -154,7 +164,6 @@ pub struct TokenService {
     store: Arc<dyn TokenStore>,
     keyring: Keyring,
     guard: Guard,
-    limits: Limits,
     activities: Activities,
     passwords: Passwords,
     signing: Option<Signing>,
@@ -167,7 +176,7 @@ impl TokenService {
     /// # Errors
     /// [`StartFault`].
     pub async fn open(path: &std::path::Path, settings: &Settings, surroundings: Surroundings) -> Result<Self, StartFault> {
-        let store = store::sqlite::SqliteStore::open(path, surroundings.clock.now().wall)?;
+        let store = store::steps::StepStore::open(path, surroundings.clock.now().wall)?;
         let mut key_file = path.as_os_str().to_owned();
         key_file.push(".key");
         let keyring = Keyring::open(key_file.as_ref(), surroundings.entropy.as_ref())?;
@@ -190,12 +199,10 @@ impl TokenService {
             Some(settings) => Some(keys::open(store.as_ref(), &keyring, Signing::new(settings), &surroundings).await?),
             None => None,
         };
-        let remembered = store.attempts(u32::try_from(guard::NOBODIES).unwrap_or(u32::MAX)).await?;
         let rule = LockRule::new(settings.lock.attempts, settings.lock.duration);
         Ok(Self {
             issuer: settings.issuer,
-            guard: Guard::new(rule, remembered, surroundings.clock.now()),
-            limits: Limits::default(),
+            guard: Guard::new(rule, settings.failures_per_source.map(|most| WindowRule::new(most, FAILURES, FAILURES))),
             activities: Activities::default(),
             passwords: Passwords::new(&settings.hashing, surroundings.entropy.as_ref())?,
             store,
@@ -245,8 +252,12 @@ impl TokenService {
         self.surroundings.entropy.as_ref()
     }
 
-    /// Tells the gateway that what it remembers is no longer so.
-    fn cut(&self, reach: Reach) {
-        self.surroundings.revocations.announce(self.issuer, reach, Cause::Embedded, self.now());
+    /// Tells this gateway, and others that remember its tokens, that what they remember is no longer so. Those that cannot be
+    /// told now hear of it as soon as they can: what has been committed is true whoever knows of it.
+    async fn cut(&self, reach: Reach) {
+        let told = self.surroundings.revocations.announce(self.issuer, reach, Cause::Embedded, self.now()).await;
+        if let Err(fault) = told {
+            tracing::warn!(%fault, "a change of a session or token");
+        }
     }
 }

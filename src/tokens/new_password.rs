@@ -87,7 +87,7 @@ impl TokenService {
             return Err(complaint.into());
         }
         let account = self.store.enrolled_account(holder.account).await?.ok_or(Refusal::TokenInvalid)?;
-        let tried = self.try_password_of(self.subject_of(holder.account), Some(account), request.old).await?;
+        let tried = self.try_password_of(self.subject_of(holder.account), Some(account), request.old, &[]).await?;
         let Some(Enrolled { id, password: Some(old), .. }) = tried.proven else {
             self.settle(tried.attempt, Ending::Failed).await?;
             return Err(Conflict::PasswordIncorrect.into());
@@ -122,7 +122,7 @@ impl TokenService {
     async fn replace(&self, change: PasswordChange) -> Result<Identity, Refusal> {
         let account = change.session.account;
         let identity = self.store.change_password(change).await?.ok_or(Conflict::PasswordIncorrect)?;
-        self.cut(Reach::Subject(account.to_string().into()));
+        self.cut(Reach::Subject(account.to_string().into())).await;
         Ok(identity)
     }
 

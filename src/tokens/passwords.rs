@@ -17,6 +17,9 @@ use crate::plan::Hashing;
 use crate::tokens::mint;
 use crate::tokens::store::PasswordHash;
 
+/// How long a password waits for its turn. With the time of the hash itself it is less than an attempt may be in flight.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// The configured cost is not one that argon2id knows.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("argon2id does not take this cost: {0}")]
@@ -114,10 +117,11 @@ impl Passwords {
     /// Waits for the right to hash.
     ///
     /// # Errors
-    /// `Overloaded` if too many wait.
+    /// `Overloaded` if too many wait, or if the wait is too long.
     pub(in crate::tokens) async fn turn(&self) -> Result<Turn, Denial> {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| overloaded())?;
-        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| overloaded())?;
+        let running = tokio::time::timeout(PATIENCE, Arc::clone(&self.running).acquire_owned()).await;
+        let running = running.map_err(|_| overloaded())?.map_err(|_| overloaded())?;
         Ok((admitted, running))
     }
 }

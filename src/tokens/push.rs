@@ -114,7 +114,7 @@ impl TokenService {
         let answer = PushAnswer { challenge, approval, authentication: Authentication::approval(now), now };
         match self.store.answer_push(answer).await? {
             PushVerdict::Taken(token) => {
-                self.cut(Reach::Token(token));
+                self.cut(Reach::Token(token)).await;
                 Ok(())
             }
             PushVerdict::Closed => Err(Conflict::State.into()),

@@ -86,6 +86,8 @@ pub struct CodeRule {
     pub format: TokenFormat,
     /// Life of a code; at most 10 minutes (RFC 6749 section 4.1.2).
     pub ttl: Duration,
+    /// Passwords from one source, whoever's; any number if it is not said.
+    pub per_source: Option<WindowRule>,
 }
 
 /// How one-time codes are sent and checked.
@@ -103,6 +105,17 @@ pub struct VerificationRule {
     pub budget: u32,
     /// The window of the budget; it slides.
     pub budget_window: Duration,
+    /// Codes that one source may ask for; any number if it is not said.
+    pub per_source: Option<WindowRule>,
+}
+
+/// Within which time the codes for a destination, and those that a source asks for, are counted.
+const CODES_WITHIN: Duration = Duration::from_mins(10);
+
+/// So many passwords from one source in a minute, and a pause of a minute for whoever tries more.
+fn a_minute(attempts: u32) -> WindowRule {
+    let minute = Duration::from_mins(1);
+    WindowRule::new(attempts, minute, minute)
 }
 
 impl SessionRule {
@@ -164,11 +177,13 @@ pub struct EntryRule {
     pub session: SessionRule,
     /// The codes of the second factor. The proof is the token that a code is answered with.
     pub second_factor: VerificationRule,
-    /// Passwords from one source.
+    /// Passwords from one source, whoever's; any number if it is not said.
+    pub per_source: Option<WindowRule>,
+    /// Passwords of one account from one source.
     pub sign_ins: WindowRule,
-    /// Codes of second factors from one source.
+    /// Codes of second factors, likewise.
     pub confirmations: WindowRule,
-    /// Refresh tokens from one source.
+    /// Refresh tokens, likewise.
     pub refreshes: WindowRule,
 }
 
@@ -185,8 +200,11 @@ impl EntryRule {
                 tries: api.code_tries,
                 resend_interval: Duration::ZERO,
                 budget: api.codes_per_account,
-                budget_window: Duration::from_mins(10),
+                budget_window: CODES_WITHIN,
+                // They are asked for with a right password only.
+                per_source: None,
             },
+            per_source: api.logins_per_source.map(a_minute),
             sign_ins: window(api.limits.sign_in),
             confirmations: window(api.limits.confirm),
             refreshes: window(api.limits.refresh),
@@ -198,7 +216,7 @@ impl CodeRule {
     /// The codes of API A.
     #[must_use]
     pub fn oauth(api: &OAuthApi) -> Self {
-        Self { format: TokenFormat::Uuid, ttl: api.code_ttl }
+        Self { format: TokenFormat::Uuid, ttl: api.code_ttl, per_source: api.logins_per_source.map(a_minute) }
     }
 }
 
@@ -212,7 +230,8 @@ impl VerificationRule {
             tries: api.verification_tries,
             resend_interval: api.resend_interval,
             budget: api.codes_per_phone,
-            budget_window: Duration::from_mins(10),
+            budget_window: CODES_WITHIN,
+            per_source: api.codes_per_source.map(|codes| WindowRule::sliding(codes, CODES_WITHIN)),
         }
     }
 }

@@ -3,17 +3,17 @@
 //! Whatever is wrong, the way through here is the same: one look-up, one reservation, one hash, one conditional write, one
 //! failure counted. Neither the answer nor its time tells which part it was (RTS (EU) 2018/389 Art. 4(3)(a)).
 
-use crate::model::{Secret, Timestamp};
+use crate::model::{Secret, Source, Timestamp};
 use crate::rules::lockout::Ending;
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
 use crate::tokens::client::{Client, ClientRight};
-use crate::tokens::guard::{Attempt, Subject};
+use crate::tokens::guard::{Attempt, Held, Subject};
 use crate::tokens::identifier::{Identifier, PhoneNumber};
 use crate::tokens::passwords::Verdict;
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Authentication, CodeRule};
-use crate::tokens::store::{ChallengeKind, Enrolled, PasswordReplacement, SignInStep, StoreFault};
+use crate::tokens::store::{ChallengeKind, Charge, Enrolled, Operation, PasswordReplacement, SignInStep, StoreFault};
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
 
@@ -28,6 +28,8 @@ pub struct SignIn<'a> {
     pub password: &'a Secret,
     /// The verification token.
     pub proof: &'a Secret,
+    /// From where.
+    pub source: Source,
 }
 
 /// A code that was issued.
@@ -42,8 +44,8 @@ pub struct IssuedCode {
 }
 
 /// A sign-in whose password has been looked at.
-pub(in crate::tokens) struct Tried<'a> {
-    pub(in crate::tokens) attempt: Attempt<'a>,
+pub(in crate::tokens) struct Tried {
+    pub(in crate::tokens) attempt: Attempt,
     /// The account, if the password is its own.
     pub(in crate::tokens) proven: Option<Enrolled>,
     pub(in crate::tokens) verdict: Verdict,
@@ -60,7 +62,11 @@ impl TokenService {
             return Err(Refusal::ClientNotAllowed);
         }
         let identifier = Identifier::Phone(request.phone);
-        let tried = self.try_password(identifier, request.password).await?;
+        let account = self.store.enrolled(identifier).await?;
+        let subject = self.subject(account.as_ref(), identifier);
+        let of_source = rule.per_source.map(|rule| self.of_source(Operation::OAuthSignInFrom, rule, request.source));
+        let charges: Vec<_> = of_source.into_iter().chain(self.failures_of(request.source)).collect();
+        let tried = self.try_password_of(subject, account, request.password, &charges).await?;
         let code = mint::token(rule.format, self.entropy());
         let now = self.now();
         let expires = now.wall.after(rule.ttl);
@@ -87,27 +93,24 @@ impl TokenService {
         Ok(IssuedCode { code: code.text, expires, account })
     }
 
-    /// Reserves an attempt and checks the password. If this fails, the reservation is given back.
-    pub(in crate::tokens) async fn try_password(
-        &self,
-        identifier: Identifier<'_>,
-        password: &Secret,
-    ) -> Result<Tried<'_>, Refusal> {
-        let account = self.store.enrolled(identifier).await?;
-        let subject = self.subject(account.as_ref(), identifier);
-        self.try_password_of(subject, account, password).await
-    }
-
-    /// The same for an account that has been looked up.
+    /// Reserves an attempt, counts it in the windows, and checks the password of an account that has been looked up. If this
+    /// fails, the reservation is given back.
     pub(in crate::tokens) async fn try_password_of(
         &self,
         subject: Subject,
         account: Option<Enrolled>,
         password: &Secret,
-    ) -> Result<Tried<'_>, Refusal> {
-        let attempt = self.guard.begin(subject, self.now()).await?;
+        charges: &[Charge],
+    ) -> Result<Tried, Held> {
+        let attempt = self.begin(subject, charges).await?;
         let kept = account.as_ref().and_then(|account| account.password.clone());
-        let verdict = self.passwords.check(kept, password).await?;
+        let verdict = match self.passwords.check(kept, password).await {
+            Ok(verdict) => verdict,
+            Err(denial) => {
+                self.conclude(attempt, Ending::Abandoned).await;
+                return Err(Held::Denied(denial));
+            }
+        };
         let proven = match verdict {
             Verdict::Wrong => None,
             Verdict::Right | Verdict::RightButOutdated => account,
@@ -115,21 +118,22 @@ impl TokenService {
         Ok(Tried { attempt, proven, verdict })
     }
 
-    /// Settles an attempt that succeeded. What it was for is done; that a failure before it may be remembered after a restart
-    /// does not undo that.
-    pub(in crate::tokens) async fn succeed(&self, attempt: Attempt<'_>) {
-        if let Err(fault) = self.settle(attempt, Ending::Succeeded).await {
-            tracing::warn!(%fault, "a success was not written down; failures before it may count again after a restart");
+    /// Settles an attempt that succeeded. What it was for is done; that failures before it go on counting does not undo that.
+    pub(in crate::tokens) async fn succeed(&self, attempt: Attempt) {
+        self.conclude(attempt, Ending::Succeeded).await;
+    }
+
+    /// Settles an attempt that has not failed.
+    pub(in crate::tokens) async fn conclude(&self, attempt: Attempt, ending: Ending) {
+        if let Err(fault) = self.settle(attempt, ending).await {
+            tracing::warn!(%fault, "the end of an attempt was not written down; it counts as in flight until its lease is over");
         }
     }
 
-    /// Settles an attempt, and writes down what must survive a restart before anybody hears the outcome.
-    pub(in crate::tokens) async fn settle(&self, attempt: Attempt<'_>, ending: Ending) -> Result<(), StoreFault> {
-        let now = self.now();
-        if let Some(row) = attempt.settle(ending, now) {
-            self.store.record_attempts(row, now.wall).await?;
-        }
-        Ok(())
+    /// Settles an attempt, before anybody hears the outcome.
+    pub(in crate::tokens) async fn settle(&self, attempt: Attempt, ending: Ending) -> Result<(), StoreFault> {
+        self.note(ending);
+        attempt.settle(ending, self.now().wall).await
     }
 
     /// Brings the hash of a right password to today's cost. If it cannot be done now, it will be at the next sign-in.

@@ -80,16 +80,20 @@ impl TokenService {
         Ok(())
     }
 
-    /// Answers with the code that was sent.
+    /// Answers with the code that was sent. The first wrong code of a challenge counts as a failed login; while there is a lock, no
+    /// code is looked at. A right one forgets no failure: it shows less than a login does.
     ///
     /// # Errors
-    /// `Conflict`; `StoreUnavailable`.
+    /// `Conflict`; `Locked`, `StoreUnavailable`.
     pub async fn answer_code(&self, holder: &Holder, channel: &str, purpose: Purpose, code: &Secret) -> Result<(), Refusal> {
         let (channel, _) = self.channel(holder, channel, Means::Code, purpose).await?;
         let latest = self.store.latest_challenge(purpose.kind(Means::Code), holder.token, channel).await?;
         let challenge = latest.ok_or(Conflict::State)?;
+        let subject = self.subject_of(holder.account);
+        self.heed(subject, &[]).await?;
         let now = self.now().wall;
         let answer = CodeAnswer {
+            if_wrong: self.lock_terms(subject),
             challenge,
             token: holder.token,
             code: self.keyring.one_time_code(challenge, code.expose()),
@@ -99,7 +103,7 @@ impl TokenService {
         match self.store.answer_code(answer).await? {
             CodeVerdict::Right => {
                 // What the gateway remembers of the token is weaker than it is now.
-                self.cut(Reach::Token(holder.token));
+                self.cut(Reach::Token(holder.token)).await;
                 Ok(())
             }
             CodeVerdict::Wrong => Err(Conflict::CodeWrong.into()),

@@ -1,5 +1,6 @@
 //! Steps of the service against a real database.
 
+mod attempts;
 pub(crate) mod world;
 
 use std::os::unix::fs::PermissionsExt;
@@ -15,8 +16,10 @@ use crate::tokens::keyring::fingerprint;
 use crate::tokens::notifier::{Content, Message, Notifier};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{CodeRule, VerificationRule};
-use crate::tokens::store::sqlite::{OpenFault, SCHEMA_VERSION, SqliteStore};
-use crate::tokens::tests::world::{ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_client, phone, secret, settings};
+use crate::tokens::store::steps::{OpenFault, SCHEMA_VERSION, StepStore};
+use crate::tokens::tests::world::{
+    ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_client, phone, secret, settings, somewhere,
+};
 use crate::tokens::{
     AccountRefused, ClientRefused, Settings, SignIn, StartFault, Surroundings, TokenPair, TokenService, is_one_time_code,
 };
@@ -24,7 +27,7 @@ use crate::tokens::{
 /// Signs in with this password and a proof that is good; what became of it.
 async fn sign_in(world: &World, password: &str, proof: &Secret) -> Result<(), Refusal> {
     let (phone, password) = (phone(PHONE), secret(password));
-    let request = SignIn { client: &world.client, phone: &phone, password: &password, proof };
+    let request = SignIn { client: &world.client, phone: &phone, password: &password, proof, source: somewhere() };
     world.service.sign_in(&CodeRule::oauth(world.api()), request).await.map(|_| ())
 }
 
@@ -204,7 +207,7 @@ async fn what_an_operator_ends_is_cut_with_its_refresh_tokens_and_the_codes_that
             "subject" => Reach::Subject(before.0.subject.clone().unwrap()),
             _ => Reach::Client(before.0.client.clone().unwrap()),
         };
-        world.service.end(reach).await.unwrap();
+        world.service.end(reach).await.unwrap().unwrap();
         assert!(is_cut(&world.cuts, &pair.access, &before), "{kind}");
         assert!(!world.is_good(pair.access.expose()).await, "{kind}");
         assert_eq!(refresh(&world, &pair.refresh).await.unwrap_err(), Refusal::RefreshInvalid, "{kind}");
@@ -215,7 +218,7 @@ async fn what_an_operator_ends_is_cut_with_its_refresh_tokens_and_the_codes_that
         assert_eq!(redeemed.is_ok(), one_session, "{kind}");
     }
     for nobodys in [Reach::Subject("ann".into()), Reach::Subject("999".into()), Reach::Session("x".into())] {
-        assert_eq!(world.service.end(nobodys).await, Ok(()));
+        assert_eq!(world.service.end(nobodys).await, Ok(Ok(())));
     }
 }
 
@@ -323,7 +326,7 @@ async fn a_database_that_a_newer_program_wrote_is_not_touched() {
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.execute("INSERT INTO schema_version VALUES (?1, 0)", [newer]).unwrap();
     let now = world.service.now().wall;
-    assert!(matches!(SqliteStore::open(&path, now), Err(OpenFault::TooNew { found, .. }) if found == newer));
+    assert!(matches!(StepStore::open(&path, now), Err(OpenFault::TooNew { found, .. }) if found == newer));
 }
 
 #[tokio::test]
@@ -465,11 +468,11 @@ async fn a_code_is_sent_to_its_account_only_and_voids_the_one_before_it() {
     world.service = Arc::new(service);
     let rule = VerificationRule::oauth(world.api());
     let (ours, nobodys) = (phone(PHONE), phone("+40700000000"));
-    world.service.request_code(&rule, &nobodys, "en").await.unwrap();
-    world.service.request_code(&rule, &ours, "ro").await.unwrap();
+    world.service.request_code(&rule, &nobodys, "en", somewhere()).await.unwrap();
+    world.service.request_code(&rule, &ours, "ro", somewhere()).await.unwrap();
     let (to, first, language) = sent.recv().await.unwrap();
     assert_eq!((&*to, &*language), (PHONE, "ro"));
-    world.service.request_code(&rule, &ours, "ro").await.unwrap();
+    world.service.request_code(&rule, &ours, "ro", somewhere()).await.unwrap();
     let (_, second, _) = sent.recv().await.unwrap();
     assert!(is_one_time_code(first.expose()) && is_one_time_code(second.expose()) && first != second);
     assert_eq!(world.service.verify_code(&rule, &ours, &first).await, Err(Refusal::ProofWrong));
@@ -477,7 +480,7 @@ async fn a_code_is_sent_to_its_account_only_and_voids_the_one_before_it() {
     assert!(world.service.verify_code(&rule, &ours, &second).await.is_ok());
 
     world.service.switch_account(world.account.id, AccountStatus::Disabled).await.unwrap();
-    world.service.request_code(&rule, &ours, "ro").await.unwrap();
+    world.service.request_code(&rule, &ours, "ro", somewhere()).await.unwrap();
     drop(world);
     assert!(sent.recv().await.is_none(), "nothing is sent to nobody, nor to who cannot sign in");
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Denial, Secret, Timestamp};
+use crate::model::{Denial, Secret, Source, Timestamp};
 use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountStatus;
 use crate::tokens::guard::Subject;
@@ -13,7 +13,7 @@ use crate::tokens::keyring::fingerprint;
 use crate::tokens::notifier::{Content, Message};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::VerificationRule;
-use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, IfOpen, Opening};
+use crate::tokens::store::{Answer, ChallengeId, ChallengeKind, ChallengeRow, Enrolled, IfOpen, Opening, Operation};
 use crate::tokens::{TokenService, mint};
 
 /// A code that was sent, or seems to have been.
@@ -28,13 +28,17 @@ impl TokenService {
     /// belongs to nobody.
     ///
     /// # Errors
-    /// `LimitReached` within the resend interval or beyond the number's budget; `StoreUnavailable`.
+    /// `LimitReached` within the resend interval, or beyond the budget of the number or of the source; `StoreUnavailable`.
     pub async fn request_code(
         &self,
         rule: &VerificationRule,
         phone: &PhoneNumber,
         language: &str,
+        source: Source,
     ) -> Result<Verification, Refusal> {
+        if let Some(rule) = rule.per_source {
+            self.charge(&[self.of_source(Operation::CodeFrom, rule, source)]).await?;
+        }
         let identifier = Identifier::Phone(phone);
         let account = self.store.enrolled(identifier).await?;
         let code = self.one_time_code();
@@ -75,19 +79,22 @@ impl TokenService {
         }
     }
 
-    /// Exchanges a one-time code for a token that proves the phone number once, for a sign-in.
+    /// Exchanges a one-time code for a token that proves the phone number once, for a sign-in. The first wrong code of a challenge
+    /// counts as a failed sign-in; a right one forgets no failure, since it shows the phone and not the password.
     ///
     /// # Errors
     /// `ProofWrong` if the code is wrong, expired, used, void or tried too often; `Locked`; `StoreUnavailable`.
     pub async fn verify_code(&self, rule: &VerificationRule, phone: &PhoneNumber, code: &Secret) -> Result<Secret, Refusal> {
         let identifier = Identifier::Phone(phone);
         let account = self.store.enrolled(identifier).await?;
+        let subject = self.subject(account.as_ref(), identifier);
+        self.heed(subject, &[]).await?;
         let now = self.now();
-        self.guard.check(self.subject(account.as_ref(), identifier), now)?;
         let open = self.store.open_challenge_of(ChallengeKind::Phone, self.keyring.destination(identifier), now.wall).await?;
         let challenge = open.ok_or(Refusal::ProofWrong)?;
         let proof = mint::token(rule.format, self.entropy());
         let answer = Answer {
+            if_wrong: self.lock_terms(subject),
             challenge,
             code: self.keyring.one_time_code(challenge, code.expose()),
             proof: proof.fingerprint,

@@ -210,7 +210,7 @@ impl Shared {
 
     fn memory(&self, issuer: &KnownIssuer, digest: Digest, freshness: &Freshness, now: Now) -> Memory {
         let Some(entry) = self.cache.active(&EntryKey { issuer: issuer.id, digest }) else { return Memory::Stale };
-        if entry.age(now.tick) >= issuer.terms.limit(freshness) {
+        if entry.age(now.tick) >= self.limit(issuer, freshness, now) {
             return Memory::Stale;
         }
         match entry.worth(&self.cuts, now, issuer.terms.leeway) {
@@ -218,6 +218,16 @@ impl Shared {
             Worth::Cut => Memory::Cut,
             Worth::Over => Memory::Stale,
         }
+    }
+
+    /// An answer is fresh on a route while its age is less than this. While what other gateways cut cannot be heard, an answer
+    /// of somebody who can be asked again is good for the request that asked.
+    fn limit(&self, issuer: &KnownIssuer, freshness: &Freshness, now: Now) -> Duration {
+        if self.is_deaf(issuer, now) { Duration::ZERO } else { issuer.terms.limit(freshness) }
+    }
+
+    fn is_deaf(&self, issuer: &KnownIssuer, now: Now) -> bool {
+        issuer.terms.ageing == Ageing::Lagging && self.cuts.is_deaf(now.tick)
     }
 
     fn is_inactive(&self, issuer: &KnownIssuer, digest: Digest, now: Now) -> bool {
@@ -239,6 +249,9 @@ impl Shared {
     fn in_grace(&self, issuer: &KnownIssuer, digest: Digest, freshness: &Freshness) -> Option<Arc<Principal>> {
         let OnOutage::Grace(grace) = freshness.on_outage else { return None };
         let now = self.clock.now();
+        if self.is_deaf(issuer, now) {
+            return None;
+        }
         let entry = self.held(issuer, digest, now)?;
         let age = entry.age(now.tick);
         if age > issuer.terms.limit(freshness).saturating_add(grace) {
@@ -300,7 +313,7 @@ impl Shared {
             None => self.is_inactive(issuer, digest, now).then_some(Outcome::Inactive),
         };
         let begin = || toll.pay().map(|()| self.begin());
-        issuer.flights.board(digest, (now.tick, issuer.terms.limit(freshness)), known, begin)
+        issuer.flights.board(digest, (now.tick, self.limit(issuer, freshness, now)), known, begin)
     }
 
     /// The number is read before the question is asked: a cut from here on is later than what the load brings.

@@ -1,6 +1,7 @@
 //! The whole way, over scripted issuers, with time that is moved by hand. Latency is tokio's paused time: a sleep ends as soon
 //! as nothing else can run.
 
+mod deaf;
 mod idle;
 mod interleavings;
 

@@ -277,3 +277,135 @@ fn a_route_says_which_limits_it_has_in_place_of_the_defaults() {
     assert_eq!(nowhere.status, 404);
     assert_untold(&nowhere);
 }
+
+#[test]
+fn a_route_says_what_its_requests_cost_and_all_of_its_routes_draw_on_one_quota() {
+    let app = app();
+    let gateway = Gateway::start(
+        &(upstream("app", &[app.address], "")
+            + &limit("per-source", "10/10h", "\"source\"", "")
+            + &public("/cheap/**", "limits = [\"per-source\"]")
+            + &public("/dear/**", "limits = [{ name = \"per-source\", cost = 4 }]")),
+    );
+    let ask = |path: &str| gateway.ask(&Request::get(path));
+    for (path, left) in [("/dear/x", 6), ("/cheap/x", 5), ("/dear/x", 1)] {
+        let response = ask(path);
+        assert_eq!((response.status, response.only("RateLimit-Policy")), (200, "\"per-source\";q=10;w=36000"));
+        assert!(response.only("RateLimit").starts_with(&format!("\"per-source\";r={left};t=")), "{response:#?}");
+    }
+    let refused = ask("/dear/x");
+    assert_eq!(refused.status, 429);
+    let wait = seconds_to_wait(&refused);
+    assert!(wait > 2 * 3600 && wait <= 3 * 3600, "three more than there are: {wait}");
+    assert_eq!(refused.only("RateLimit"), format!("\"per-source\";r=1;t={wait}"));
+    assert_eq!([ask("/cheap/x").status, ask("/cheap/x").status], [200, 429], "what is left is enough for less");
+}
+
+#[test]
+fn a_limit_that_holds_everywhere_is_spent_on_every_route_once() {
+    let app = app();
+    let config = upstream("app", &[app.address], "")
+        + &limit("all", "6/1h", "\"source\"", "everywhere = true")
+        + &limit("some", "9/1h", "\"source\"", "")
+        + &public("/none/**", "limits = \"none\"")
+        + &public("/some/**", "limits = [\"some\"]")
+        + &public("/named/**", "limits = [\"some\", { name = \"all\", cost = 2 }]")
+        + &public("/silent/**", "");
+    let gateway = Gateway::start(&config);
+    let ask = |path: &str| gateway.ask(&Request::get(path));
+    for (path, told) in [
+        ("/none/x", "\"all\";r=5;t="),
+        ("/some/x", "\"all\";r=4;t="),
+        ("/named/x", "\"some\";r=7;t="),
+        ("/silent/x", "\"all\";r=1;t="),
+        ("/none/x", "\"all\";r=0;t="),
+    ] {
+        let response = ask(path);
+        assert_eq!(response.status, 200, "{path}");
+        assert!(response.only("RateLimit").starts_with(told), "{path}: {response:#?}");
+    }
+    for path in ["/none/x", "/some/x", "/named/x", "/silent/x"] {
+        assert_eq!(ask(path).status, 429, "{path}");
+    }
+    assert_eq!(ask("/nowhere").status, 404, "what no route takes spends nothing");
+}
+
+#[test]
+fn who_is_exempt_is_neither_counted_nor_told_of_that_limit() {
+    let app = app();
+    let config = upstream("app", &[app.address], "")
+        + "[network]\ntrusted_proxies = [\"127.0.0.1\"]\n"
+        + &limit("wide", "9/1h", "\"source\"", "")
+        + &limit("narrow", "2/1h", "\"source\"", "exempt = [\"192.0.2.0/24\", \"2001:db8::7\"]")
+        + &public("/both/**", "limits = [\"narrow\", \"wide\"]")
+        + &public("/one/**", "limits = [\"narrow\"]");
+    let gateway = Gateway::start(&config);
+    let from = |address: &str, path: &str| Request::get(path).field("X-Forwarded-For", address);
+    for address in ["192.0.2.1", "192.0.2.255", "2001:db8::7"] {
+        let probe = gateway.ask(&from(address, "/both/x"));
+        assert_eq!((probe.status, probe.only("RateLimit-Policy")), (200, "\"wide\";q=9;w=3600"));
+        assert!(probe.only("RateLimit").starts_with("\"wide\";r=8;t="), "{probe:#?}");
+        let uncounted = gateway.ask(&from(address, "/one/x"));
+        assert_eq!(uncounted.only("RateLimit"), "\"theirs\";r=1;t=1", "no limit of ours says anything");
+        assert_eq!(passing(&gateway, (0..5).map(|_| from(address, "/one/x"))), 5);
+    }
+    for address in ["192.0.3.0", "2001:db8::8", "::ffff:192.0.3.7"] {
+        assert_eq!(passing(&gateway, (0..5).map(|_| from(address, "/one/x"))), 2, "{address}");
+    }
+    // Who is not believed to be a proxy cannot say that it is exempt.
+    let gateway = Gateway::start(&config.replace("trusted_proxies = [\"127.0.0.1\"]", ""));
+    assert_eq!(passing(&gateway, (0..5).map(|_| from("192.0.2.1", "/one/x"))), 2);
+}
+
+#[test]
+fn sources_are_as_wide_as_the_configuration_says() {
+    let app = app();
+    let config = upstream("app", &[app.address], "")
+        + "[network]\ntrusted_proxies = [\"127.0.0.1\"]\nsource_prefix = { ipv4 = 24, ipv6 = 56 }\n"
+        + &limit("per-source", "2/1h", "\"source\"", "")
+        + &public("/public/**", "limits = [\"per-source\"]");
+    let gateway = Gateway::start(&config);
+    let from = |address: String| Request::get("/public/x").field("X-Forwarded-For", &address);
+    assert_eq!(passing(&gateway, (1..9).map(|n| from(format!("192.0.2.{n}")))), 2);
+    assert_eq!(passing(&gateway, (1..9).map(|n| from(format!("192.0.3.{n}")))), 2);
+    assert_eq!(passing(&gateway, (1..9).map(|n| from(format!("2001:db8:0:{n}::1")))), 2, "a /56 holds 256 of these");
+    assert_eq!(passing(&gateway, (1..9).map(|n| from(format!("2001:db8:0:1{n:02}::1")))), 2);
+}
+
+#[test]
+fn who_comes_from_where_nobody_is_served_gets_403_before_anything_is_asked_or_spent() {
+    let (app, service) = (app(), TokenService::start());
+    service.issue("good", &json!({ "sub": "ada" }));
+    let sources = "sources = { allow = [\"10.0.0.0/8\", \"2001:db8::/32\"], deny = [\"10.1.0.0/16\"] }";
+    let config = upstream("app", &[app.address], "")
+        + &issuer("main", service.address(), "")
+        + "[network]\ntrusted_proxies = [\"127.0.0.1\"]\nsources = { deny = [\"192.0.2.0/24\", \"10.2.0.0/16\"] }\n"
+        + &limit("all", "5/1h", "\"route\"", "everywhere = true")
+        + &bearer("/inside/**", &format!("{sources}\nstyle = \"oauth\""))
+        + &public("/public/**", "");
+    let gateway = Gateway::start(&config);
+    let from = |address: &str, path: &str| Request::get(path).field("X-Forwarded-For", address).bearer("good");
+    for address in ["192.0.2.1", "::ffff:192.0.2.1", "10.2.0.1"] {
+        for path in ["/inside/x", "/public/x", "/nowhere"] {
+            let refused = gateway.ask(&from(address, path));
+            assert_eq!(refused.status, 403, "{address} {path}");
+            assert_untold(&refused);
+            assert_dressed(&refused, "403");
+        }
+        let preflight = Request::new("OPTIONS", "/public/x").field("X-Forwarded-For", address);
+        let preflight = preflight.field("Origin", "https://app.example").field("Access-Control-Request-Method", "GET");
+        assert_eq!(gateway.ask(&preflight).status, 403);
+    }
+    for address in ["10.1.0.1", "11.0.0.1", "127.0.0.1", "2001:db9::1", "not-an-address"] {
+        let refused = gateway.ask(&from(address, "/inside/x"));
+        assert_eq!(refused.status, 403, "{address}");
+        assert!(refused.json()["message"].is_string(), "in the style of its route: {refused:#?}");
+    }
+    assert_eq!((service.calls(), app.count()), (0, 0));
+    for address in ["10.0.0.1", "10.255.0.1", "2001:db8::1", "1.1.1.1, 10.0.0.1"] {
+        assert_eq!(gateway.ask(&from(address, "/inside/x")).status, 200, "{address}");
+    }
+    assert_eq!(gateway.ask(&from("11.0.0.1", "/public/x")).status, 200);
+    assert_eq!(gateway.ask(&from("11.0.0.1", "/nowhere")).status, 404);
+    assert!(gateway.ask(&from("10.0.0.1", "/inside/x")).only("RateLimit").starts_with("\"all\";r=0;"), "only those were spent");
+}

@@ -27,7 +27,7 @@ use crate::tokens::account::{AccountId, AccountStatus};
 use crate::tokens::factor::Channel;
 use crate::tokens::identifier::EmailAddress;
 use crate::tokens::session::{Api as SessionsOf, CodeRule, EntryRule, SessionRule, VerificationRule};
-use crate::tokens::tests::world::{PASSWORD, REDIRECT, World, back_office, new_account, phone, secret, settings};
+use crate::tokens::tests::world::{PASSWORD, REDIRECT, World, back_office, new_account, phone, secret, settings, somewhere};
 use crate::tokens::{Entered, Entry, Holder, LogIn, LogInLimits, LoggedIn, NewPassword, Purpose, Question, SignIn};
 use crate::verify::in_process::EmbeddedTokens;
 use crate::verify::observe::Unobserved;
@@ -402,9 +402,10 @@ impl Play {
     async fn sign_in_to_oauth(&mut self, who: usize) {
         let (world, phone) = (&self.world, phone(PEOPLE[who].1));
         let (verification, code_rule) = (VerificationRule::oauth(world.api()), CodeRule::oauth(world.api()));
-        world.service.request_code(&verification, &phone, "en").await.unwrap();
+        world.service.request_code(&verification, &phone, "en", somewhere()).await.unwrap();
         let proof = world.service.verify_code(&verification, &phone, &secret("123456")).await.unwrap();
-        let request = SignIn { client: &world.client, phone: &phone, password: &self.people[who].1, proof: &proof };
+        let request =
+            SignIn { client: &world.client, phone: &phone, password: &self.people[who].1, proof: &proof, source: somewhere() };
         let code = world.service.sign_in(&code_rule, request).await.unwrap().code;
         let pair = world.service.redeem_code(&world.session_rule(), &world.client, &code, REDIRECT).await.unwrap();
         let session = self.oracle.signed_in(who, Api::OAuth);

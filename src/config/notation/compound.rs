@@ -137,6 +137,34 @@ where
     }
 }
 
+/// Something that can be switched off by the word for it, and never by leaving it out.
+pub(crate) struct OrOff<N>(pub(crate) N);
+
+impl<N: Notation> Notation for OrOff<N> {
+    type Value = Option<N::Value>;
+
+    fn read(&self, node: &Node, report: &mut Report) -> Option<Self::Value> {
+        match &node.kind {
+            Kind::Text(word) if &**word == "off" => Some(None),
+            Kind::Text(_) | Kind::Whole(_) | Kind::Flag(_) | Kind::List(_) | Kind::Table(_) | Kind::Other(_) => {
+                let value = self.0.read(node, report);
+                if value.is_none() {
+                    report.help_with_last("or write \"off\"");
+                }
+                value.map(Some)
+            }
+        }
+    }
+
+    fn show(&self, value: &Self::Value) -> Option<Json> {
+        value.as_ref().map_or_else(|| Some(json!("off")), |value| self.0.show(value))
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "anyOf": [{ "enum": ["off"] }, self.0.schema()] })
+    }
+}
+
 /// A notation whose value becomes another.
 pub(crate) struct Mapped<N, F> {
     /// How it is written.

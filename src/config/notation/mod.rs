@@ -8,7 +8,7 @@ mod plain;
 
 use serde_json::Value as Json;
 
-pub(crate) use compound::{Either, Filled, Keys, List, Mapped, Named, Names, OneOrMore, Placed};
+pub(crate) use compound::{Either, Filled, Keys, List, Mapped, Named, Names, OneOrMore, OrOff, Placed};
 pub(crate) use plain::{Bytes, Flag, Lasting, Parsed, Whole, Word};
 
 use crate::config::node::Node;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::At;
 use crate::config::notation::{Lasting, Whole, Word};
+use crate::config::sections::token_service::logins_per_source;
 use crate::config::table::Table;
 use crate::config::units::{days, hours, minutes, seconds};
 use crate::config::values::{PREFIX, TEXT};
@@ -22,6 +23,7 @@ pub(crate) struct BackOfficeApi {
     pub(crate) code_ttl: At<Duration>,
     pub(crate) code_tries: At<u32>,
     pub(crate) codes_per_account: At<u32>,
+    pub(crate) logins_per_source: At<Option<u32>>,
     pub(crate) limits: BackOfficeLimits,
 }
 
@@ -67,6 +69,7 @@ impl BackOfficeApi {
             ),
             code_tries: t.or("code_tries", Whole(1..=10), 5, "Wrong tries after which a code is void."),
             codes_per_account: t.or("codes_per_account", Whole(1..=1000), 10, "Codes for one account within 10 minutes."),
+            logins_per_source: logins_per_source(t),
             limits: t.section(
                 "limits",
                 BackOfficeLimits::read,

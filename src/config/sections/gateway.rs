@@ -148,7 +148,7 @@ impl Guard {
                 "connections_per_source",
                 Whole(1..=10_000_000),
                 2000,
-                "Connections at once from one source: an IPv4 address or an IPv6 /64.",
+                "Connections at once from one source.",
             ),
             requests_per_connection: t.or(
                 "requests_per_connection",

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use http::HeaderName;
+use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::config::node::{Kind, Node};
-use crate::config::notation::{Either, Filled, Flag, Keys, Notation, Parsed, Placed, Whole, Word};
+use crate::config::notation::{Either, Filled, Flag, Keys, Mapped, Notation, Parsed, Placed, Whole, Word};
 use crate::config::table::Table;
 use crate::config::units::{parse_duration, show_duration};
-use crate::config::values::HEADER;
+use crate::config::values::{HEADER, NAME, NETWORK};
 use crate::config::{At, Report};
 
 /// The most units that there can be at once, or in a rate.
@@ -25,6 +26,26 @@ pub(crate) struct Limit {
     pub(crate) keys: At<u32>,
     pub(crate) headers: At<bool>,
     pub(crate) dry_run: At<bool>,
+    pub(crate) everywhere: At<bool>,
+    pub(crate) exempt: Option<At<Vec<At<IpNet>>>>,
+    pub(crate) shared: Option<At<bool>>,
+    pub(crate) on_store_outage: Option<At<OnStoreOutage>>,
+}
+
+/// What a limit says while the shared store is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OnStoreOutage {
+    Local,
+    Deny,
+    Allow,
+}
+
+/// What a route says of a limit.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct LimitUse {
+    /// `None` if it is missing, which is reported.
+    pub(crate) name: Option<At<String>>,
+    pub(crate) cost: Option<At<u32>>,
 }
 
 /// So many units in a time.
@@ -59,6 +80,9 @@ const PARTS: &[(&str, LimitKey)] = &[
     ("route", LimitKey::Route),
 ];
 
+const OUTAGE: &[(&str, OnStoreOutage)] =
+    &[("local", OnStoreOutage::Local), ("deny", OnStoreOutage::Deny), ("allow", OnStoreOutage::Allow)];
+
 impl Limit {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
@@ -79,6 +103,42 @@ impl Limit {
             ),
             headers: t.or("headers", Flag, true, "Whether answers tell how much is left (`RateLimit`, `RateLimit-Policy`)."),
             dry_run: t.or("dry_run", Flag, false, "Count and log what would be refused, and let it pass."),
+            everywhere: t.or("everywhere", Flag, false, "Whether every route has it, whichever others it names."),
+            exempt: t.optional(
+                "exempt",
+                Filled(Placed(NETWORK)),
+                "Networks whose requests it does not count: those of health probes, say.",
+            ),
+            shared: t.optional(
+                "shared",
+                Flag,
+                "Whether all gateways that share a store count together; they do when left out. false: each for itself.",
+            ),
+            on_store_outage: t.optional(
+                "on_store_outage",
+                Word(OUTAGE),
+                "What holds while the shared store is away: \"local\", this gateway's part of it, as when left out; \"deny\" (503) \
+                 or \"allow\".",
+            ),
+        }
+    }
+}
+
+/// The limits of a route, each by its name, or with what a request costs under it there.
+pub(crate) fn limit_uses() -> impl Notation<Value = Vec<LimitUse>> {
+    let by_name = Mapped { notation: Placed(NAME), into: |name| LimitUse { name: Some(name), cost: None } };
+    Filled(Either { text: by_name, other: Keys(LimitUse::read), example: "{ name = \"per-subject\", cost = 5 }" })
+}
+
+impl LimitUse {
+    fn read(t: &mut Table<'_>) -> Self {
+        Self {
+            name: t.required("name", NAME, "Which limit: the name of a [limit.NAME]."),
+            cost: t.optional(
+                "cost",
+                Whole(1..=MOST),
+                "What a request spends under it here; what the limit says when left out.",
+            ),
         }
     }
 }
@@ -131,7 +191,24 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_rate_is_read_as_it_is_written_and_nothing_else_is_one(
+            units in 1_u32..=MOST, millis in 1_u64..=40 * 86_400_000, text in "[0-9/msh. +-]{0,10}",
+        ) {
+            let rate = Rate { units, per: Duration::from_millis(millis) };
+            prop_assert_eq!(parse_rate(&(RATE.show)(&rate)), Ok(rate));
+            if let Ok(rate) = parse_rate(&text) {
+                prop_assert!((1..=MOST).contains(&rate.units) && !rate.per.is_zero(), "{text}");
+                prop_assert!(text.starts_with(|first: char| first.is_ascii_digit()), "{text}");
+                prop_assert_eq!(parse_rate(&(RATE.show)(&rate)), Ok(rate));
+            }
+        }
+    }
 
     #[test]
     fn a_rate_is_a_whole_number_in_a_time() {

@@ -9,7 +9,7 @@ use crate::config::sections::role::POINTER;
 use crate::config::table::Table;
 use crate::config::units::{days, minutes, seconds};
 use crate::config::values::{HEADER, NAME, TEXT};
-use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, Sign};
+use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, Sign, WithoutStore};
 
 /// `[login_guard.NAME]`
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(crate) struct LoginGuard {
     pub(crate) attempts: Option<At<u32>>,
     pub(crate) within: Option<At<Duration>>,
     pub(crate) count_success: At<bool>,
+    pub(crate) on_store_outage: At<WithoutStore>,
 }
 
 const COUNTERS: &[(&str, CountedBy)] = &[
@@ -44,11 +45,7 @@ impl LoginGuard {
             ),
             client: t.optional(
                 "client",
-                Either {
-                    text: Word(&[("token", ClientPlace::Token)]),
-                    other: Keys(client_place),
-                    example: "{ form = \"client_id\" }",
-                },
+                client(),
                 "Where a login names its client, to count by that: { form = \"client_id\" }, { json = \"/client\" }, { header = \
                  \"…\" }, or \"token\" for the client of the token that the route asks for.",
             ),
@@ -80,12 +77,23 @@ impl LoginGuard {
             attempts: t.optional("attempts", Whole(1..=1000), "Failures that there may be in any stretch of time, `within`."),
             within: t.optional("within", Lasting(seconds(1)..=days(1)), "The stretch of time for `attempts`."),
             count_success: t.or("count_success", Flag, false, "Whether right attempts count in the window too."),
+            on_store_outage: t.or(
+                "on_store_outage",
+                Word(&[("local", WithoutStore::Local), ("deny", WithoutStore::Deny)]),
+                WithoutStore::Local,
+                "While the store that gateways share is away: \"local\" allows this gateway's part of the budget, \"deny\" \
+                 refuses with 503.",
+            ),
         }
     }
 }
 
 fn account() -> impl Notation<Value = AccountPlace> {
     Either { text: Word(&[("subject", AccountPlace::Subject)]), other: Keys(place), example: "{ json = \"/email\" }" }
+}
+
+fn client() -> impl Notation<Value = ClientPlace> {
+    Either { text: Word(&[("token", ClientPlace::Token)]), other: Keys(client_place), example: "{ form = \"client_id\" }" }
 }
 
 /// A guard that a route asks without trying a password.

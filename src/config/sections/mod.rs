@@ -14,6 +14,7 @@ mod role;
 mod route;
 mod session_api;
 mod settings;
+mod sources;
 mod store;
 mod token_service;
 mod upstream;
@@ -23,7 +24,7 @@ pub use gateway::Environment;
 pub(crate) use gateway::{Admin, Cache, Guard, Listener, LogForm, Server};
 pub use issuer::JwtAlgorithm;
 pub(crate) use issuer::{ClientLogin, ClientSecret, Introspection, Issuer, Jwt, SecretReference, SigningSource};
-pub(crate) use limit::{Limit, LimitKey};
+pub(crate) use limit::{Limit, LimitKey, LimitUse, OnStoreOutage};
 pub(crate) use login_guard::{Check, LoginGuard, check};
 pub use notifier::{MessageKind, SmtpTls};
 pub(crate) use notifier::{Notifier, Smtp, SmtpLogin, Webhook};
@@ -32,16 +33,15 @@ pub(crate) use role::Passage;
 pub(crate) use route::{AccessRule, Bearer, Route};
 pub(crate) use session_api::{AuthTokenUse, PasswordPolicy, SessionApi};
 pub(crate) use settings::{Cors, CorsChoice, CorsOrigins, Headers, Identity, LimitChoice, Outage, Settings};
-pub(crate) use store::{StateFile, Store};
+pub(crate) use sources::{Network, Sources};
+pub(crate) use store::{StateFile, Store, StoreKind, Topology, Valkey};
 pub(crate) use token_service::{OAuthApi, OAuthPaths, TokenService};
 pub(crate) use upstream::Upstream;
 
-use ipnet::IpNet;
-
 use crate::config::At;
-use crate::config::notation::{Filled, Keys, List, Named, Names, Notation, Placed, Word};
+use crate::config::notation::{Filled, Keys, Named, Names, Notation, Placed, Word};
 use crate::config::table::Table;
-use crate::config::values::{NAME, NETWORK};
+use crate::config::values::NAME;
 
 /// The whole file.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Config {
     pub(crate) listeners: Vec<At<Listener>>,
     pub(crate) admin: Admin,
     pub(crate) guard: Guard,
-    pub(crate) trusted_proxies: At<Vec<IpNet>>,
+    pub(crate) network: Network,
     pub(crate) cache: Cache,
     pub(crate) store: Store,
     pub(crate) defaults: Settings,
@@ -80,9 +80,9 @@ impl Config {
             listeners: several(t, "listener", Filled(Placed(Keys(Listener::read))), "[[listener]]: an address to listen on."),
             admin: t.section("admin", Admin::read, "Health, metrics and the admin API."),
             guard: t.section("guard", Guard::read, "Bounds on what is read of a connection."),
-            trusted_proxies: t.section("network", trusted_proxies, "Who stands in front of the gateway."),
+            network: t.section("network", Network::read, "Where requests come from, and who stands in front of the gateway."),
             cache: t.section("cache", Cache::read, "Bounds on remembering tokens."),
-            store: t.section("store", Store::read, "What is remembered beyond a restart."),
+            store: t.section("store", Store::read, "What is remembered beyond a request, and where."),
             limits: named(t, "limit", Keys(Limit::read), "Rate limits that routes name."),
             cors: named(t, "cors", Keys(Cors::read), "Cross-origin rules that routes share."),
             issuers: named(t, "issuer", Keys(Issuer::read), "Who vouches for tokens."),
@@ -113,13 +113,4 @@ fn several<N: Notation<Value = Vec<T>>, T>(t: &mut Table<'_>, key: &'static str,
 fn named<N: Notation>(t: &mut Table<'_>, key: &'static str, value: N, meaning: &str) -> Vec<Named<At<N::Value>>> {
     let names = Names { name: NAME, value: Placed(value) };
     t.optional(key, names, meaning).map(|all| all.value).unwrap_or_default()
-}
-
-fn trusted_proxies(t: &mut Table<'_>) -> At<Vec<IpNet>> {
-    t.or(
-        "trusted_proxies",
-        List(NETWORK),
-        Vec::new(),
-        "Proxies whose X-Forwarded-* and Forwarded fields are believed; nobody's by default.",
-    )
 }

@@ -7,7 +7,7 @@ use http::Method;
 use crate::config::At;
 use crate::config::notation::{Either, Filled, Flag, Keys, Lasting, Mapped, Named, Names, OneOrMore, Placed, Word};
 use crate::config::sections::role::{Passage, passage};
-use crate::config::sections::{Check, Settings, check};
+use crate::config::sections::{Check, Settings, Sources, check};
 use crate::config::table::Table;
 use crate::config::units::{days, seconds};
 use crate::config::values::{ClaimNotation, METHOD, NAME, SCOPE, TEXT};
@@ -21,6 +21,7 @@ pub(crate) struct Route {
     pub(crate) path: Option<At<String>>,
     pub(crate) methods: Option<At<Vec<Method>>>,
     pub(crate) upstream: Option<At<String>>,
+    pub(crate) sources: Option<At<Sources>>,
     pub(crate) access: Option<At<AccessRule>>,
     pub(crate) activity: At<bool>,
     pub(crate) ends: Option<At<Ends>>,
@@ -68,6 +69,11 @@ impl Route {
             path: t.required("path", TEXT, "The paths it answers to: \"/orders\", \"/orders/{id}\", \"/orders/**\"."),
             methods: t.optional("methods", Filled(METHOD), "The methods it answers to; any when left out."),
             upstream: t.required("upstream", NAME, "Where its requests go: the name of an [upstream.NAME]."),
+            sources: t.optional(
+                "sources",
+                Keys(Sources::read),
+                "Who is served here, by where they come from: { allow = [\"10.0.0.0/8\"], deny = [\"10.1.0.0/16\"] }.",
+            ),
             access: t.required(
                 "access",
                 access(),

@@ -6,6 +6,7 @@ use http::{HeaderName, Method, header};
 
 use crate::config::At;
 use crate::config::notation::{Bytes, Either, Filled, Flag, Keys, Lasting, List, Mapped, Placed, Word};
+use crate::config::sections::limit::{LimitUse, limit_uses};
 use crate::config::table::Table;
 use crate::config::units::{GIB, MIB, days, hours, seconds};
 use crate::config::values::{CORS_ORIGIN, HEADER, METHOD, NAME};
@@ -36,7 +37,7 @@ pub(crate) enum Headers {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum LimitChoice {
     Without,
-    Named(Vec<At<String>>),
+    Named(Vec<LimitUse>),
 }
 
 /// What is done when the token service cannot be asked.
@@ -103,10 +104,10 @@ impl Settings {
 fn limits(t: &mut Table<'_>, beneath: Option<&At<LimitChoice>>) -> At<LimitChoice> {
     let choice = Either {
         text: Word(&[("none", LimitChoice::Without)]),
-        other: Mapped { notation: Filled(Placed(NAME)), into: LimitChoice::Named },
+        other: Mapped { notation: limit_uses(), into: LimitChoice::Named },
         example: "a list: [\"per-source\"]",
     };
-    let meaning = "Its rate limits: \"none\", or a list of names of [limit.NAME], all of which must have room.";
+    let meaning = "Its rate limits: \"none\", or a list of names of [limit.NAME], all of which must have room; { name = \"…\", cost = 5 } where a request costs more.";
     t.inherited("limits", choice, beneath, LimitChoice::Without, meaning)
 }
 

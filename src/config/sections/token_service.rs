@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::At;
-use crate::config::notation::{Bytes, Keys, Lasting, Whole};
+use crate::config::notation::{Bytes, Keys, Lasting, OrOff, Whole};
 use crate::config::sections::{BackOfficeApi, Notifier, SessionApi, SigningKeys};
 use crate::config::table::Table;
 use crate::config::units::{GIB, MIB, days, hours, minutes, seconds};
@@ -17,6 +17,7 @@ pub(crate) struct TokenService {
     pub(crate) public_url: Option<At<String>>,
     pub(crate) hashing: Hashing,
     pub(crate) lock: Lock,
+    pub(crate) failures_per_source: At<Option<u32>>,
     pub(crate) oauth: Option<At<OAuthApi>>,
     pub(crate) session: Option<At<SessionApi>>,
     pub(crate) back_office: Option<At<BackOfficeApi>>,
@@ -35,6 +36,12 @@ impl TokenService {
             ),
             hashing: t.section("hashing", Hashing::read, "How passwords are hashed (argon2id, RFC 9106)."),
             lock: t.section("lock", Lock::read, "When an account is locked."),
+            failures_per_source: t.or(
+                "failures_per_source",
+                OrOff(Whole(1..=100_000)),
+                Some(100),
+                "Wrong passwords from one source within 10 minutes, whoever's; one more, and the source pauses for 10 minutes.",
+            ),
             oauth: t.optional("oauth", Keys(OAuthApi::read), "The OAuth API; it is not mounted when left out."),
             session: t.optional("session", Keys(SessionApi::read), "The session API; it is not mounted when left out."),
             back_office: t.optional(
@@ -106,6 +113,8 @@ pub(crate) struct OAuthApi {
     pub(crate) verification_tries: At<u32>,
     pub(crate) resend_interval: At<Duration>,
     pub(crate) codes_per_phone: At<u32>,
+    pub(crate) codes_per_source: At<Option<u32>>,
+    pub(crate) logins_per_source: At<Option<u32>>,
     pub(crate) paths: OAuthPaths,
 }
 
@@ -149,9 +158,26 @@ impl OAuthApi {
                 "Between two codes for one phone number.",
             ),
             codes_per_phone: t.or("codes_per_phone", Whole(1..=1000), 10, "Codes for one phone number within 10 minutes."),
+            codes_per_source: t.or(
+                "codes_per_source",
+                OrOff(Whole(1..=100_000)),
+                Some(30),
+                "Codes that one source may ask for within 10 minutes, whoever is to get them; one more waits until there is room.",
+            ),
+            logins_per_source: logins_per_source(t),
             paths: t.section("paths", OAuthPaths::read, "Where its operations are mounted."),
         }
     }
+}
+
+/// How many passwords one source may try at an API whose contract does not say.
+pub(super) fn logins_per_source(t: &mut Table<'_>) -> At<Option<u32>> {
+    t.or(
+        "logins_per_source",
+        OrOff(Whole(1..=100_000)),
+        Some(60),
+        "Sign-ins from one source in a minute; one more, and the source pauses for a minute.",
+    )
 }
 
 /// `[token_service.oauth.paths]`

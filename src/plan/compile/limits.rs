@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, At, Finding, LimitChoice, Named};
+use crate::config::{self, At, Finding, LimitChoice, LimitUse, Named, StoreKind};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
-use crate::plan::{Limit, LimitKey, RouteLimits};
+use crate::plan::{Limit, LimitKey, OnStoreOutage, RouteLimits};
 use crate::rules::gcra::Quota;
 
 impl Workshop<'_> {
@@ -30,6 +30,7 @@ impl Workshop<'_> {
                 self.report.add(finding.context(first.place, "the other one"));
             }
         }
+        let shared = self.shared(written, quota.as_ref());
         Some(Limit {
             name: limit.name.value.as_str().into(),
             index,
@@ -38,6 +39,8 @@ impl Workshop<'_> {
             keys: usize::try_from(written.keys.value).unwrap_or(usize::MAX),
             told: written.headers.value,
             dry_run: written.dry_run.value,
+            exempt: written.exempt.as_ref().and_then(|list| self.networks(list)),
+            shared,
         })
     }
 
@@ -60,23 +63,83 @@ impl Workshop<'_> {
         Some(quota)
     }
 
-    /// The limits of routes with these settings. What is wrong with them is in the report.
+    /// What the limit says while the store is away that it is shared in; `None` if it is not shared.
+    fn shared(&mut self, limit: &config::Limit, quota: Option<&Quota>) -> Option<OnStoreOutage> {
+        let store = &self.config.store;
+        let said = [limit.shared.as_ref().map(|at| at.place), limit.on_store_outage.as_ref().map(|at| at.place)];
+        if store.kind.value == StoreKind::Memory {
+            if let Some(place) = said.into_iter().flatten().next() {
+                let finding = Finding::warning(place, "this says nothing: no limit is shared with other gateways");
+                self.report.add(finding.help("write kind = \"valkey\" in [store], or leave this out"));
+            }
+            return None;
+        }
+        if let Some(local) = limit.shared.as_ref().filter(|shared| !shared.value) {
+            if let Some(outage) = &limit.on_store_outage {
+                let finding = Finding::warning(outage.place, "this says nothing: each gateway counts for itself");
+                self.report.add(finding.context(local.place, "because of this"));
+            }
+            return None;
+        }
+        match limit.on_store_outage.as_ref().map_or(config::OnStoreOutage::Local, |outage| outage.value) {
+            config::OnStoreOutage::Deny => Some(OnStoreOutage::Deny),
+            config::OnStoreOutage::Allow => Some(OnStoreOutage::Allow),
+            config::OnStoreOutage::Local => Some(self.part(limit, quota)),
+        }
+    }
+
+    /// This gateway's part of a limit.
+    fn part(&mut self, limit: &config::Limit, quota: Option<&Quota>) -> OnStoreOutage {
+        let nodes = self.config.store.valkey.as_ref().map_or(1, |valkey| valkey.value.nodes.value);
+        if let (Some(rate), Some(quota)) = (&limit.rate, quota)
+            && quota.share(nodes).is_none()
+        {
+            let place = limit.burst.as_ref().map_or(rate.place, |burst| burst.place);
+            let finding = Finding::warning(place, format!("one of {nodes} gateways has too little of this for one request"));
+            let finding = finding.label("while the shared store is away, every request is refused (503)");
+            self.report.add(finding.help("raise `burst`, or write on_store_outage = \"deny\" or \"allow\""));
+        }
+        OnStoreOutage::Local(nodes)
+    }
+
+    /// The limits of routes with these settings: those that every route has, then those that it names. What is wrong with them
+    /// is in the report.
     pub(super) fn route_limits(&mut self, choice: &At<LimitChoice>, limits: &Directory<Arc<Limit>>) -> RouteLimits {
-        let names = match &choice.value {
-            LimitChoice::Without => return RouteLimits::default(),
-            LimitChoice::Named(names) => names,
+        let uses = match &choice.value {
+            LimitChoice::Without => &[],
+            LimitChoice::Named(uses) => uses.as_slice(),
         };
-        for (at, name) in names.iter().enumerate() {
-            if let Some(first) = names.iter().take(at).find(|first| first.value == name.value) {
+        let named: Vec<(&At<String>, &LimitUse)> = uses.iter().filter_map(|one| Some((one.name.as_ref()?, one))).collect();
+        for (at, (name, _)) in named.iter().enumerate() {
+            if let Some((first, _)) = named.iter().take(at).find(|(first, _)| first.value == name.value) {
                 let finding = Finding::error(name.place, format!("`{}` would be spent twice", name.value));
                 self.report.add(finding.context(first.place, "the other one"));
             }
         }
-        if names.len() > RouteLimits::MOST {
-            self.report.add(Finding::error(choice.place, format!("a route has at most {} limits", RouteLimits::MOST)));
+        let everywhere = self.config.limits.iter().filter(|limit| limit.value.value.everywhere.value);
+        let mut found = Vec::new();
+        for limit in everywhere.filter(|limit| named.iter().all(|(name, _)| name.value != limit.name.value)) {
+            found.extend(limits.find(&limit.name, self.report).cloned());
         }
-        let found: Vec<Arc<Limit>> = names.iter().filter_map(|name| limits.find(name, self.report).cloned()).collect();
+        for (name, one) in &named {
+            found.extend(limits.find(name, self.report).cloned().map(|limit| self.spent(limit, one.cost.as_ref())));
+        }
+        if found.len() > RouteLimits::MOST {
+            let finding = Finding::error(choice.place, format!("a route has at most {} limits", RouteLimits::MOST));
+            self.report.add(finding.help("those that hold everywhere count too"));
+        }
         RouteLimits::new(&found)
+    }
+
+    /// A limit as a route spends it.
+    fn spent(&mut self, limit: Arc<Limit>, cost: Option<&At<u32>>) -> Arc<Limit> {
+        let Some(cost) = cost else { return limit };
+        if u64::from(cost.value) > limit.quota.burst() {
+            let burst = limit.quota.burst();
+            let finding = Finding::error(cost.place, format!("no request could ever pay this: {burst} is all there is"));
+            self.report.add(finding.help(format!("raise `burst` of [limit.{}], or lower `cost`", limit.name)));
+        }
+        Arc::new(limit.costing(cost.value))
     }
 }
 

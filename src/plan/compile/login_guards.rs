@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{self, AccessRule, At, Finding};
-use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, NonEmpty, Sign};
+use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, NonEmpty, Sign, WithoutStore};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
 use crate::plan::{GuardCheck, LoginGuard, LoginGuardId};
@@ -33,6 +33,7 @@ impl Workshop<'_> {
         self.check_signs(guard);
         let rule = self.budget_rule(guard)?;
         let by = self.counters(guard, &rule)?;
+        self.check_outage(guard, &rule);
         Some(LoginGuard {
             id,
             name: name.into(),
@@ -44,7 +45,26 @@ impl Workshop<'_> {
             },
             by,
             rule,
+            without_store: guard.on_store_outage.value,
         })
+    }
+
+    /// What is said of an outage makes sense.
+    fn check_outage(&mut self, guard: &config::LoginGuard, rule: &BudgetRule) {
+        let outage = &guard.on_store_outage;
+        let Some(valkey) = &self.config.store.valkey else {
+            if outage.written {
+                let finding = Finding::error(outage.place, "there is no shared store that could be away");
+                self.report.add(finding.help("this is for kind = \"valkey\" in [store]; leave it out"));
+            }
+            return;
+        };
+        let nodes = &valkey.value.nodes;
+        if outage.value == WithoutStore::Local && outage.written && rule.part(nodes.value).is_none() {
+            let title = format!("a part of this budget for each of {} gateways is no attempt at all", nodes.value);
+            let finding = Finding::warning(outage.place, title).label("while the store is away, every login is refused");
+            self.report.add(finding.context(nodes.place, "how many there are"));
+        }
     }
 
     /// What is said twice, or could never be reached, is a mistake.

@@ -17,6 +17,8 @@ mod process;
 mod receivers;
 mod routes;
 mod secrets;
+mod sources;
+mod store;
 mod upstreams;
 
 use std::fmt;
@@ -96,6 +98,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
     let issuers = shop.issuers();
     let issuer_names = shop.issuer_names();
     let receivers = shop.receivers(&issuer_names);
+    let sources = shop.sources(config.network.sources.as_ref());
     let upstreams: Directory<Arc<Upstream>> = shop.upstreams();
     let limits = shop.limits();
     let login_guards: Directory<Arc<LoginGuard>> = shop.login_guards();
@@ -116,6 +119,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
     limits.report_unused(shop.report);
     login_guards.report_unused(shop.report);
     wardrobe.report_unused(shop.report);
+    let store = shop.store();
     let (routes, table) = routes?;
     Some(Plan {
         environment: config.environment.value,
@@ -123,7 +127,8 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
         listeners: listeners?,
         admin: admin?,
         guard: shop.guard(),
-        trusted_proxies: TrustedProxies(config.trusted_proxies.value.clone().into()),
+        trusted_proxies: TrustedProxies(config.network.trusted_proxies.value.clone().into()),
+        sources,
         table,
         routes,
         fallback: dress?.envelope,
@@ -134,7 +139,7 @@ fn compile(config: &Config, secrets: &dyn SecretSource, machine: Machine<'_>, re
         limits: limits.into_things()?,
         token_service,
         cache: shop.cache(),
-        store: shop.store(),
+        store: store?,
     })
 }
 

@@ -36,6 +36,7 @@ impl Workshop<'_> {
     pub(super) fn token_service(&mut self, service: &At<config::TokenService>) -> Option<TokenService> {
         let public_url = self.public_url(service);
         let notifier = self.notifier(&service.value);
+        self.warn_of_what_is_off(&service.value);
         let session = service.value.session.as_ref().map(|api| self.session_api(&api.value));
         let service = &service.value;
         let memory = service.hashing.memory.value / 1024;
@@ -55,8 +56,27 @@ impl Workshop<'_> {
                 queue: service.hashing.queue.value,
             },
             lock: LockSettings { attempts: service.lock.attempts.value, duration: service.lock.duration.value },
+            failures_per_source: service.failures_per_source.value,
             notifier,
         })
+    }
+
+    /// A limit that is switched off is said to be at every start.
+    fn warn_of_what_is_off(&mut self, service: &config::TokenService) {
+        let oauth = service.oauth.as_ref().map(|api| &api.value);
+        let back_office = service.back_office.as_ref().map(|api| &api.value);
+        let guessing = "one source can keep every password hash busy, and try passwords of many accounts";
+        let limits = [
+            (Some(&service.failures_per_source), guessing),
+            (oauth.map(|api| &api.logins_per_source), guessing),
+            (back_office.map(|api| &api.logins_per_source), guessing),
+            (oauth.map(|api| &api.codes_per_source), "one source can have codes sent to every account that it knows"),
+        ];
+        for (limit, means) in limits {
+            if let Some(At { value: None, place, .. }) = limit {
+                self.report.add(Finding::warning(*place, "this limit is switched off").label(means));
+            }
+        }
     }
 
     fn session_api(&mut self, from: &config::SessionApi) -> SessionApi {
@@ -256,6 +276,8 @@ fn oauth_api(from: &config::OAuthApi) -> OAuthApi {
         verification_tries: from.verification_tries.value,
         resend_interval: from.resend_interval.value,
         codes_per_phone: from.codes_per_phone.value,
+        codes_per_source: from.codes_per_source.value,
+        logins_per_source: from.logins_per_source.value,
         paths: OAuthPaths {
             password: path(&from.paths.password),
             request_code: path(&from.paths.request_code),
@@ -283,6 +305,7 @@ fn back_office_api(from: &config::BackOfficeApi, public_url: &str) -> BackOffice
         code_ttl: from.code_ttl.value,
         code_tries: from.code_tries.value,
         codes_per_account: from.codes_per_account.value,
+        logins_per_source: from.logins_per_source.value,
         limits: BackOfficeLimits {
             sign_in: from.limits.sign_in.value,
             confirm: from.limits.confirm.value,

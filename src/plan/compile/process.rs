@@ -1,8 +1,8 @@
 //! The process, its listeners and its bounds.
 
-use crate::config::{At, Config, Finding, LogForm, StateFile};
+use crate::config::{At, Config, Finding, LogForm};
 use crate::plan::compile::{Machine, Workshop};
-use crate::plan::{Admin, CacheLimits, GuardLimits, Listener, Server, Store, TlsFiles};
+use crate::plan::{Admin, CacheLimits, GuardLimits, Listener, Server, TlsFiles};
 
 impl Workshop<'_> {
     pub(super) fn server(&self) -> Server {
@@ -56,6 +56,7 @@ impl Workshop<'_> {
             connections: guard.connections.value,
             connections_per_source: guard.connections_per_source.value,
             requests_per_connection: guard.requests_per_connection.value,
+            source_prefix: self.config.network.source_prefix,
         }
     }
 
@@ -67,18 +68,6 @@ impl Workshop<'_> {
             misses_per_second: cache.misses_per_second.value,
             miss_burst: cache.miss_burst.value,
         }
-    }
-
-    pub(super) fn store(&mut self) -> Store {
-        let Config { store, token_service, .. } = self.config;
-        let StateFile::At(path) = &store.file.value else { return Store { file: None } };
-        if let Some(database) = token_service.as_ref().map(|service| &service.value.database)
-            && database.value == *path
-        {
-            let finding = Finding::error(store.file.place, "the state file is the token service's database");
-            self.report.add(finding.context(database.place, "the database").help("each needs a file of its own"));
-        }
-        Store { file: Some(self.machine.locate(path)) }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::plan::compile::dress::Dress;
 use crate::plan::compile::{Catalogue, Workshop, lag};
 use crate::plan::{Freshness, OnOutage, Route, RouteLimits, Target};
 use crate::rules::access::Access;
+use crate::rules::networks::Sources;
 use crate::rules::routing::{HostPattern, PathPattern, RouteKey, RouteTable};
 
 /// A route before it has its place in the table.
@@ -64,6 +65,7 @@ impl Workshop<'_> {
         let guarded = self.guarded(&route.value, login_guards);
         let settings = &route.value.settings;
         let limits = self.route_limits(&settings.limits, limits);
+        let sources = self.sources(route.value.sources.as_ref());
         let key = self.key(&route.value);
         let upstream = route.value.upstream.as_ref().and_then(|name| upstreams.find(name, self.report).cloned());
         if route.value.upstream.is_none() {
@@ -87,6 +89,7 @@ impl Workshop<'_> {
         let name = route.value.name.clone().unwrap_or_else(|| default_name(route));
         let place = route.value.path.as_ref().map_or(route.place, |path| path.place);
         let mut draft = draft(name, place, key?, particulars, settings);
+        draft.route.sources = sources;
         draft.route.passage = passage;
         (draft.route.login_guards, draft.route.checks) = guarded.ok()?;
         draft.route.activity = route.value.activity.value;
@@ -114,6 +117,7 @@ pub(super) fn draft(name: At<String>, place: Place, key: RouteKey, particulars: 
     let route = Route {
         name: name.value.as_str().into(),
         index: 0,
+        sources: Sources::default(),
         access: particulars.access,
         target: particulars.target,
         envelope: particulars.dress.envelope,

@@ -436,6 +436,41 @@ fn the_lives_and_limits_of_the_session_api_reach_their_places() {
 }
 
 #[test]
+fn how_much_a_source_may_try_reaches_its_place_and_can_be_switched_off() {
+    let text = with(
+        r#"
+        [token_service]
+        failures_per_source = 7
+        [token_service.oauth]
+        logins_per_source = 8
+        codes_per_source = "off"
+        [token_service.back_office]
+        logins_per_source = "off"
+        "#,
+        "access = \"public\"",
+    );
+    let plan = plan_of(&format!("environment = \"sandbox\"\n{text}"));
+    let service = plan.token_service.as_ref().unwrap();
+    let (oauth, back_office) = (service.oauth.as_ref().unwrap(), service.back_office.as_ref().unwrap());
+    let read = (service.failures_per_source, oauth.logins_per_source, oauth.codes_per_source, back_office.logins_per_source);
+    assert_eq!(read, (Some(7), Some(8), None, None));
+    let plan = plan_of_service(
+        r#"
+        [token_service.oauth]
+        [token_service.back_office]
+        [token_service.notifier.webhook]
+        url = "https://m.example"
+        secret = { file = "/run/secret" }
+        carries = ["sms", "email"]
+        "#,
+    );
+    let service = plan.token_service.as_ref().unwrap();
+    let (oauth, back_office) = (service.oauth.as_ref().unwrap(), service.back_office.as_ref().unwrap());
+    let read = (service.failures_per_source, oauth.logins_per_source, oauth.codes_per_source, back_office.logins_per_source);
+    assert_eq!(read, (Some(100), Some(60), Some(30), Some(60)));
+}
+
+#[test]
 fn every_answer_below_the_session_apis_prefix_names_its_request_and_speaks_its_style() {
     let plan = plan_of(QUICK_START);
     let everywhere = [

@@ -137,7 +137,9 @@ impl Journal {
         let edge = today.before(self.terms.retention);
         let mut total = 0;
         for _ in 0..ROUNDS {
-            let forget = move |db: &_| Ok(file::forget(db, edge, BATCH)? + guards::forget(db, today, BATCH)?);
+            let forget = move |db: &_| -> rusqlite::Result<usize> {
+                Ok(file::forget(db, edge, BATCH)? + guards::forget(db, today, BATCH)?)
+            };
             let deleted = self.writer.step(forget).await?;
             total += deleted;
             if deleted == 0 {

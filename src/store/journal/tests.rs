@@ -303,7 +303,7 @@ async fn a_cut_that_cannot_be_written_down_holds_all_the_same_and_is_said_not_to
     let cuts = Arc::new(cuts);
     let revocations = Revocations::new(Arc::clone(&cuts), Some(Arc::new(journal)), Arc::new(Unwitnessed));
     let published = revocations.publish(STAFF, Reach::Session("s1".into()), Cause::Passage, began(1000)).await;
-    assert_eq!(published, Err(NotKept));
+    assert_eq!(published, Err(NotKept.into()));
     assert!(cuts.denies(&facts(1000), TOKEN));
 }
 

@@ -52,11 +52,6 @@ impl Local {
         self.table().consult(terms, caller, now.tick)
     }
 
-    /// Whether the account has succeeded from there lately.
-    pub(super) fn knows(&self, caller: Caller, now: Now) -> bool {
-        self.table().knows(caller, now.tick)
-    }
-
     /// Settles what was reserved; whether that locks.
     pub(super) fn settle(
         &self,
@@ -123,7 +118,7 @@ impl Local {
     }
 
     /// To be called under the lock of the table.
-    fn note(&self, terms: &GuardTerms, changed: Vec<Noted>) {
+    pub(super) fn note(&self, terms: &GuardTerms, changed: Vec<Noted>) {
         if let (Some(ledger), false) = (&self.ledger, changed.is_empty()) {
             ledger.note(&terms.name, changed);
         }

@@ -13,6 +13,7 @@ use crate::store::login_guard::LoginGuard;
 use crate::store::login_guard::memory::CounterName;
 use crate::store::login_guard::table::AccountHash;
 use crate::store::revocations::NotKept;
+use crate::store::valkey::Outage;
 
 /// The first bytes of an account's keyed hash: what it is called in lists and log lines. Written as eight hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,7 +102,7 @@ fn whole_millis(left: Duration) -> Duration {
     Duration::from_millis(u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
-fn position(name: &CounterName) -> String {
+pub(super) fn position(name: &CounterName) -> String {
     let digits = |hash: Option<AccountHash>| {
         let beginning = hash.map(|hash| hash.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte)));
         beginning.map(|number| format!("{number:032x}")).unwrap_or_default()
@@ -118,38 +119,57 @@ impl LoginGuard {
     }
 
     /// At most `limit` locks, in the order of their positions, of those after a position.
-    #[must_use]
-    pub fn locks(&self, after: Option<&str>, limit: usize) -> Vec<Lock> {
-        self.list(|_| true, after, limit)
+    ///
+    /// # Errors
+    /// [`Outage`]: the counters are shared, and the store is away.
+    pub async fn locks(&self, after: Option<&str>, limit: usize) -> Result<Vec<Lock>, Outage> {
+        self.list(|_| true, after, limit).await
     }
 
     /// At most `limit` locks of somebody.
-    #[must_use]
-    pub fn locks_of(&self, whose: Whose<'_>, limit: usize) -> Vec<Lock> {
-        self.means(whose).map(|means| self.list(means, None, limit)).unwrap_or_default()
+    ///
+    /// # Errors
+    /// As [`LoginGuard::locks`].
+    pub async fn locks_of(&self, whose: Whose<'_>, limit: usize) -> Result<Vec<Lock>, Outage> {
+        match self.means(whose) {
+            Some(means) => self.list(means, None, limit).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Ends somebody's locks, and forgets the failures that led to them. Holds at once; a restart knows of it when this returns.
-    pub async fn clear(&self, whose: Whose<'_>) -> Cleared {
-        let Some(means) = self.means(whose) else { return Cleared { locks: Vec::new(), kept: Ok(()) } };
+    /// Where counters are shared, other gateways may refuse those callers for another second to whom they have just told of it.
+    ///
+    /// # Errors
+    /// As [`LoginGuard::locks`]. Some may be cleared then.
+    pub async fn clear(&self, whose: Whose<'_>) -> Result<Cleared, Outage> {
+        let Some(means) = self.means(whose) else { return Ok(Cleared { locks: Vec::new(), kept: Ok(()) }) };
+        let shared = match &self.team {
+            Some(team) => Some(team.clear(&means).await?),
+            None => None,
+        };
         let now = self.clock.now();
-        let cleared = self.counters.clear(&self.terms, means, now);
+        let here = self.counters.clear(&self.terms, means, now);
+        let cleared = shared.unwrap_or(here);
         if cleared.is_empty() {
-            return Cleared { locks: Vec::new(), kept: Ok(()) };
+            return Ok(Cleared { locks: Vec::new(), kept: Ok(()) });
         }
         self.settled.notify_waiters();
         let kept = self.counters.written().await.inspect_err(|NotKept| self.witness.not_kept());
-        Cleared { locks: cleared.iter().map(|found| Lock::new(found, now)).collect(), kept }
+        Ok(Cleared { locks: cleared.iter().map(|found| Lock::new(found, now)).collect(), kept })
     }
 
-    fn list(&self, means: impl Fn(&CounterName) -> bool, after: Option<&str>, limit: usize) -> Vec<Lock> {
+    async fn list(&self, means: impl Fn(&CounterName) -> bool, after: Option<&str>, limit: usize) -> Result<Vec<Lock>, Outage> {
+        let comes = |name: &CounterName| means(name) && after.is_none_or(|after| *position(name) > *after);
         let now = self.clock.now();
-        let found = self.counters.closed(&self.terms, means, now);
+        let found = match &self.team {
+            Some(team) => team.closed(comes, limit).await?,
+            None => self.counters.closed(&self.terms, comes, now),
+        };
         let mut locks: Vec<Lock> = found.iter().map(|found| Lock::new(found, now)).collect();
-        locks.retain(|lock| after.is_none_or(|after| *lock.position > *after));
         locks.sort_unstable_by(|one, other| one.position.cmp(&other.position));
         locks.truncate(limit);
-        locks
+        Ok(locks)
     }
 
     /// Which counters are somebody's; `None` if it cannot be anybody.

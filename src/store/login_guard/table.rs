@@ -30,7 +30,7 @@ const MET_ANEW: Duration = Duration::from_hours(24);
 pub(super) type AccountHash = [u8; 32];
 
 /// Whose attempt it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Caller {
     pub(super) account: AccountHash,
     pub(super) source: SourceKey,
@@ -94,10 +94,12 @@ impl Reservation {
 }
 
 /// Why an attempt may not begin, yet or at all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Refusal {
     Answer(Answer),
     Full,
+    /// The store that gateways share is away, and nothing is left of what this one may allow by itself.
+    Away,
 }
 
 impl Table {
@@ -131,11 +133,6 @@ impl Table {
         Ok(reserved)
     }
 
-    /// Whether the account has succeeded from there lately.
-    pub(super) fn knows(&self, caller: Caller, now: Tick) -> bool {
-        self.acquaintances.knows(&caller.both(), now)
-    }
-
     /// What the counters say worst, if one of them admits nobody whatever is in flight. Makes no counter.
     pub(super) fn consult(&self, terms: &GuardTerms, caller: Caller, now: Tick) -> Option<Answer> {
         let closed = |counted_by: &CountedBy| {
@@ -157,6 +154,12 @@ impl Table {
     pub(super) fn counter(&self, counted_by: CountedBy, terms: &GuardTerms, caller: Caller, now: Tick) -> Reservation {
         let both = caller.both();
         let acquainted = counted_by == CountedBy::Account && self.acquaintances.knows(&both, now);
+        Self::drawn_on(counted_by, terms, caller, acquainted)
+    }
+
+    /// The counter of an attempt whose source its account knows, or does not.
+    pub(super) fn drawn_on(counted_by: CountedBy, terms: &GuardTerms, caller: Caller, acquainted: bool) -> Reservation {
+        let both = caller.both();
         let key = match counted_by {
             CountedBy::Account if !acquainted => CounterKey { source: None, ..both },
             CountedBy::Account | CountedBy::AccountAndSource => both,
@@ -177,13 +180,15 @@ impl Table {
 
     /// Whether that locks. A counter with something in flight is never pushed out, so it is there.
     pub(super) fn settle(&mut self, reservation: Reservation, ending: Ending, now: Tick) -> bool {
-        let Reservation { key, rule, acquainted } = reservation;
-        let budget = if acquainted {
-            self.acquaintances.known.get_mut(&key).map(|acquaintance| &mut acquaintance.budget)
-        } else {
-            self.counters.budgets.get_mut(&key)
-        };
-        budget.is_some_and(|budget| budget.settle(&rule, ending, now))
+        self.find(reservation).is_some_and(|budget| budget.settle(&reservation.rule, ending, now))
+    }
+
+    /// The budget of a reservation, if it is there.
+    pub(super) fn find(&mut self, reservation: Reservation) -> Option<&mut Budget> {
+        if reservation.acquainted {
+            return self.acquaintances.known.get_mut(&reservation.key).map(|acquaintance| &mut acquaintance.budget);
+        }
+        self.counters.budgets.get_mut(&reservation.key)
     }
 
     /// Every counter.
@@ -221,6 +226,7 @@ impl Refusal {
         match (self, other) {
             (Self::Answer(first), Self::Answer(second)) => Self::Answer(first.max(second)),
             (Self::Full, _) | (_, Self::Full) => Self::Full,
+            (Self::Away, _) | (_, Self::Away) => Self::Away,
         }
     }
 }

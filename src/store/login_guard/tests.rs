@@ -164,7 +164,10 @@ async fn counters_are_reserved_together_or_not_at_all() {
     }
     assert_eq!(world.told.0.lock().unwrap()[3..], [Happening::Spent; 10]);
     world.pass(Duration::from_mins(1));
-    let held = [1, 2, 3].map(|_| world.guard.try_begin(world.guard.caller(who("bob", 1))));
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(world.guard.try_begin(world.guard.caller(who("bob", 1))).await);
+    }
     assert!(held.iter().all(|outcome| matches!(outcome, Some(Ok(_)))), "what was refused holds nothing of bob's");
 }
 

@@ -3,6 +3,7 @@
 //! Both queues are bounded; what does not fit is refused at once. An answer that never comes (a failed commit, a thread
 //! that is gone) shows as its channel closing, which is a fault like any other.
 
+use std::fmt::Display;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -39,10 +40,11 @@ impl Writer {
     }
 
     /// Runs a step in the writer's next transaction and answers once that is committed. A step that fails leaves nothing.
-    pub(crate) async fn step<T, F>(&self, step: F) -> Result<T, StoreFault>
+    pub(crate) async fn step<T, E, F>(&self, step: F) -> Result<T, StoreFault>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        E: From<rusqlite::Error> + Display,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         let step = Box::new(move |connection: &Connection| -> Answer {
@@ -115,10 +117,11 @@ impl Readers {
     }
 
     /// Runs a query on the next free connection; it sees everything that was committed before.
-    pub(crate) async fn read<T, F>(&self, query: F) -> Result<T, StoreFault>
+    pub(crate) async fn read<T, E, F>(&self, query: F) -> Result<T, StoreFault>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        E: Display,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         let read = Box::new(move |connection: &Connection| {
@@ -169,7 +172,10 @@ fn commit(connection: &mut Connection, steps: impl Iterator<Item = Step>) -> rus
 }
 
 /// A step that fails is undone alone; those committed with it are not its business.
-fn in_savepoint<T>(connection: &Connection, step: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+fn in_savepoint<T, E: From<rusqlite::Error>>(
+    connection: &Connection,
+    step: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E> {
     connection.execute_batch("SAVEPOINT step")?;
     let result = step(connection);
     let end = if result.is_ok() { "RELEASE step" } else { "ROLLBACK TO step; RELEASE step" };
@@ -177,7 +183,7 @@ fn in_savepoint<T>(connection: &Connection, step: impl FnOnce(&Connection) -> ru
     result
 }
 
-fn failed(error: &rusqlite::Error) -> StoreFault {
+fn failed(error: &impl Display) -> StoreFault {
     let thread = std::thread::current();
     tracing::error!(thread = thread.name(), %error, "a step of a database failed");
     StoreFault::Failed

@@ -4,7 +4,6 @@
 mod tests;
 mod words;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
@@ -69,7 +68,7 @@ pub(crate) async fn sign_in(State(skin): Skin, from: From, request: Request) -> 
     if password.len() > PASSWORD_MAX {
         return Err(Complaint::Member("password", "1 to 1024 bytes").into());
     }
-    let entry = Entry { email: &email, password: &secret(password), source: source(from) };
+    let entry = Entry { email: &email, password: &secret(password), source: reading::source(from) };
     Ok(match skin.service.enter(&skin.rule, entry).await? {
         Entered::Open(pair) => success(&Body::Open { required: false, pair: PairBody::of(&pair) }),
         Entered::SecondFactor(factor) => {
@@ -83,7 +82,7 @@ pub(crate) async fn sign_in(State(skin): Skin, from: From, request: Request) -> 
 pub(crate) async fn confirm(State(skin): Skin, from: From, request: Request) -> Result<Response, InBackOffice> {
     let input = reading::json_however_labelled(request).await?;
     let (token, code) = (secret(required(&input, "token")?), secret(required(&input, "code")?));
-    let pair = skin.service.confirm(&skin.rule, &token, &code, source(from)).await?;
+    let pair = skin.service.confirm(&skin.rule, &token, &code, reading::source(from)).await?;
     Ok(success(&PairBody::of(&pair)))
 }
 
@@ -91,7 +90,7 @@ pub(crate) async fn confirm(State(skin): Skin, from: From, request: Request) -> 
 pub(crate) async fn refresh(State(skin): Skin, from: From, request: Request) -> Result<Response, InBackOffice> {
     let input = reading::json_however_labelled(request).await?;
     let token = secret(required(&input, "refreshToken")?);
-    let pair = skin.service.refresh_own(&skin.rule, &token, source(from)).await?;
+    let pair = skin.service.refresh_own(&skin.rule, &token, reading::source(from)).await?;
     Ok(success(&PairBody::of(&pair)))
 }
 
@@ -135,11 +134,6 @@ impl<'a> PairBody<'a> {
 fn instant(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_second(at.as_secs()).unwrap_or(jiff::Timestamp::MAX);
     at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
-}
-
-/// Where the gateway says that the request comes from. Whoever comes without its word shares one budget with all the others.
-fn source(from: From) -> Source {
-    from.map_or(Source::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), |Extension(source)| source)
 }
 
 fn required<'a>(input: &'a Object, name: &'static str) -> Result<&'a str, Complaint> {

@@ -430,6 +430,19 @@ async fn the_sixth_sign_in_within_a_minute_begins_a_pause_of_ten_minutes() {
 }
 
 #[tokio::test]
+async fn a_source_with_too_many_sign_ins_pauses_whomever_it_names() {
+    let api = api(|plan| plan.back_office.as_mut().unwrap().logins_per_source = Some(7)).await;
+    for number in 0..7 {
+        let body = json!({ "email": format!("nobody{number}@example.com"), "password": "wrong" });
+        api.post_from("2001:db8::1", SIGN_IN, &body).await.is(401, UNAUTHENTICATED);
+    }
+    let body = json!({ "email": EMAIL, "password": PASSWORD });
+    is_paused(&api.post_from("2001:db8::ffff", SIGN_IN, &body).await, "60");
+    assert_eq!(api.post_from("2001:db8:0:1::1", SIGN_IN, &body).await.status, StatusCode::OK, "another /64");
+    assert_eq!(api.world.service.password_checks(), 8);
+}
+
+#[tokio::test]
 async fn spellings_of_an_address_share_one_window() {
     let api = plain().await;
     for email in ["ann@example.com", "ANN@example.com", " ann@example.com", "Ann@Example.com", "ａnn@example.com"] {

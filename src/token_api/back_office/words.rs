@@ -77,6 +77,7 @@ fn denied(denial: &Denial) -> Response {
         | Denial::UnsupportedMediaType
         | Denial::HeadTooLarge
         | Denial::NoRoute
+        | Denial::SourceDenied
         | Denial::MethodNotAllowed(_)
         | Denial::CredentialMissing
         | Denial::CredentialMisplaced(_)

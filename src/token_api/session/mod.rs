@@ -9,7 +9,6 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,7 +111,7 @@ impl SessionSkin {
 
 /// `POST /login_with_password`.
 async fn log_in(State(skin): Skin, from: Option<Extension<Source>>, request: Request) -> Answer {
-    let source = from.map_or(Source::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), |Extension(source)| source);
+    let source = reading::source(from);
     let program = skin.program(request.headers()).await?;
     let input = reading::json(request).await?;
     let mut form = Inspection::of(&input);

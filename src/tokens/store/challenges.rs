@@ -9,6 +9,7 @@ use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
 use crate::tokens::keyring::Mac;
+use crate::tokens::store::LockTerms;
 
 /// The name of a challenge: random, or derived from something that is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,10 +110,12 @@ pub enum Opening {
     Repeated,
 }
 
-/// A code that is presented.
+/// A code that is presented. If it is wrong, it counts towards a lock; but a challenge does so once, at its first wrong code, since
+/// its further tries are bounded by themselves.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "named by what they are")]
 pub struct Answer {
+    pub if_wrong: LockTerms,
     pub challenge: ChallengeId,
     pub code: Mac,
     pub proof: Fingerprint,

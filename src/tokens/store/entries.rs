@@ -10,7 +10,7 @@ use crate::store::cuts::Fingerprint;
 use crate::tokens::account::AccountId;
 use crate::tokens::keyring::Mac;
 use crate::tokens::session::{Api, Authentication, SessionRule};
-use crate::tokens::store::{ChallengeId, ChallengeKind, StoreFault};
+use crate::tokens::store::{ChallengeId, ChallengeKind, LockTerms, StoreFault};
 
 /// The state of entries.
 #[async_trait]
@@ -62,6 +62,7 @@ pub struct OpenStep {
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "named by what they are")]
 pub struct Confirmation {
+    pub if_wrong: LockTerms,
     pub challenge: ChallengeId,
     pub code: Mac,
 }

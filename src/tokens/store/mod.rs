@@ -16,13 +16,18 @@ use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
 use crate::tokens::session::{Api, Authentication, RefreshRule, SessionRule};
 
+mod attempts;
 mod challenges;
 mod entries;
 mod sessions;
 mod signing_keys;
-pub mod sqlite;
+pub mod steps;
 
 pub use crate::store::sqlite::StoreFault;
+pub use attempts::{
+    AttemptId, AttemptStore, Barred, BeginStep, Begun, Charge, Counts, LEASE, LockName, LockRow, LockTerms, Operation,
+    SettleStep, Stake,
+};
 pub use challenges::{Answer, ChallengeId, ChallengeKind, ChallengeRow, IfOpen, Opening};
 pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep};
 pub use sessions::{
@@ -33,7 +38,7 @@ pub use signing_keys::{SigningKeyRow, SigningKeyStore};
 
 /// The state of the token service.
 #[async_trait]
-pub trait TokenStore: EntryStore + SessionStore + SigningKeyStore + Send + Sync + fmt::Debug {
+pub trait TokenStore: AttemptStore + EntryStore + SessionStore + SigningKeyStore + Send + Sync + fmt::Debug {
     /// Whether the database belongs to the server key with this check value; the first caller decides.
     async fn adopt_key(&self, check: Mac) -> Result<bool, StoreFault>;
 
@@ -58,11 +63,6 @@ pub trait TokenStore: EntryStore + SessionStore + SigningKeyStore + Send + Sync 
     async fn clients(&self) -> Result<Vec<Client>, StoreFault>;
     /// Gives a client a new secret. The one it had stays good beside it, the one before that does not. False if unknown.
     async fn rotate_client(&self, id: &str, secret: Mac, now: Timestamp) -> Result<bool, StoreFault>;
-
-    /// The remembered attempts, newest first: of every account, and of at most `nobodies` identifiers without one.
-    async fn attempts(&self, nobodies: u32) -> Result<Vec<AttemptRow>, StoreFault>;
-    /// Remembers attempts, unless something newer is remembered.
-    async fn record_attempts(&self, row: AttemptRow, now: Timestamp) -> Result<(), StoreFault>;
 
     /// Opens a challenge and voids the one before it.
     async fn open_challenge(&self, challenge: ChallengeRow) -> Result<Opening, StoreFault>;
@@ -159,21 +159,6 @@ pub struct ClientRow {
     pub secret: Mac,
     /// Of the secret it had before.
     pub previous_secret: Option<Mac>,
-}
-
-/// Consecutive failed sign-ins of an account, or of an identifier that belongs to none.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AttemptRow {
-    /// Whose they are.
-    pub subject: Mac,
-    /// The account, if there is one.
-    pub account: Option<AccountId>,
-    /// How many.
-    pub failed: u32,
-    /// Until when it is locked.
-    pub locked_until: Option<Timestamp>,
-    /// Rises with every change; the highest wins.
-    pub revision: i64,
 }
 
 /// The last step of a sign-in that ends in a code. A wrong password takes the same way as a wrong proof, with no account.

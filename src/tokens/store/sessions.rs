@@ -13,7 +13,7 @@ use crate::tokens::factor::Channel;
 use crate::tokens::identity::{Identity, NamedIdentity, NewIdentity};
 use crate::tokens::keyring::Mac;
 use crate::tokens::session::{Authentication, SessionRule};
-use crate::tokens::store::{ChallengeId, ChallengeKind, Enrolled, PasswordHash, StoreFault};
+use crate::tokens::store::{ChallengeId, ChallengeKind, Enrolled, LockTerms, PasswordHash, StoreFault};
 
 /// The state of sessions.
 #[async_trait]
@@ -139,6 +139,7 @@ pub struct Reachable {
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "named by what they are")]
 pub struct CodeAnswer {
+    pub if_wrong: LockTerms,
     pub challenge: ChallengeId,
     pub token: Fingerprint,
     pub code: Mac,

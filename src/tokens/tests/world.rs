@@ -1,11 +1,12 @@
 //! A token service on a database of its own, with a clock that is set by hand and randomness that never repeats.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::model::{Clock, Entropy, IssuerId, Now, Secret, Tick, Timestamp};
+use crate::model::{Clock, Entropy, IssuerId, Now, Secret, Source, Tick, Timestamp};
 use crate::plan::{
     self, AuthTokenUse, BackOfficeApi, BackOfficeLimits, BackOfficePaths, ChallengeLimits, Environment, Hashing, LockSettings,
     OAuthApi, OAuthPaths, PasswordPolicy, SessionApi, TokenType,
@@ -20,7 +21,7 @@ use crate::tokens::notifier::SandboxNotifier;
 use crate::tokens::session::{CodeRule, SessionRule, VerificationRule};
 use crate::tokens::signing::tests::row as shared_key;
 use crate::tokens::store::SigningKeyStore;
-use crate::tokens::store::sqlite::SqliteStore;
+use crate::tokens::store::steps::StepStore;
 use crate::tokens::{Settings, SignIn, Surroundings, TokenService};
 
 pub(crate) const PHONE: &str = "+40711111298";
@@ -102,8 +103,8 @@ pub(crate) struct World {
     pub(crate) directory: Directory,
 }
 
-pub(crate) fn settings() -> plan::TokenService {
-    let paths = OAuthPaths {
+fn oauth_paths() -> OAuthPaths {
+    OAuthPaths {
         password: "/v1/authentications/password".into(),
         request_code: "/v2/verification/request-code".into(),
         verify_code: "/v2/verification/verify-code".into(),
@@ -111,13 +112,16 @@ pub(crate) fn settings() -> plan::TokenService {
         revoke: "/v2/oauth/revoke".into(),
         account: "/v1/account".into(),
         accounts: "/v1/accounts".into(),
-    };
+    }
+}
+
+pub(crate) fn settings() -> plan::TokenService {
     plan::TokenService {
         issuer: ISSUER,
         database: PathBuf::new(),
         public_url: "https://gateway.example".into(),
         oauth: Some(OAuthApi {
-            paths,
+            paths: oauth_paths(),
             access_ttl: Duration::from_hours(24),
             refresh_idle: Duration::from_hours(30 * 24),
             refresh_absolute: Duration::from_hours(90 * 24),
@@ -128,6 +132,8 @@ pub(crate) fn settings() -> plan::TokenService {
             verification_tries: 5,
             resend_interval: Duration::ZERO,
             codes_per_phone: 100,
+            codes_per_source: Some(1_000),
+            logins_per_source: Some(1_000),
         }),
         session: Some(SessionApi {
             prefix: "/multi".into(),
@@ -151,6 +157,7 @@ pub(crate) fn settings() -> plan::TokenService {
         notifier: None,
         hashing: Hashing { memory_kib: 64, passes: 1, parallel: 2, queue: 128 },
         lock: LockSettings { attempts: 5, duration: Duration::from_mins(30) },
+        failures_per_source: Some(1_000),
     }
 }
 
@@ -167,6 +174,7 @@ pub(crate) fn back_office() -> BackOfficeApi {
         code_ttl: Duration::from_mins(10),
         code_tries: 5,
         codes_per_account: 100,
+        logins_per_source: Some(1_000),
         limits: BackOfficeLimits {
             sign_in: 5,
             confirm: 3,
@@ -226,14 +234,14 @@ impl World {
     /// Verifies the phone number; the token a sign-in needs.
     pub(crate) async fn proof(&self) -> Secret {
         let (rule, phone) = (VerificationRule::oauth(self.api()), phone(PHONE));
-        self.service.request_code(&rule, &phone, "en").await.unwrap();
+        self.service.request_code(&rule, &phone, "en", somewhere()).await.unwrap();
         self.service.verify_code(&rule, &phone, &secret("123456")).await.unwrap()
     }
 
     /// Signs in; the code.
     pub(crate) async fn code(&self) -> Secret {
         let (proof, phone, password) = (self.proof().await, phone(PHONE), secret(PASSWORD));
-        let request = SignIn { client: &self.client, phone: &phone, password: &password, proof: &proof };
+        let request = SignIn { client: &self.client, phone: &phone, password: &password, proof: &proof, source: somewhere() };
         self.service.sign_in(&CodeRule::oauth(self.api()), request).await.unwrap().code
     }
 
@@ -257,7 +265,7 @@ impl World {
 
 /// Makes the database with a key that was made before, so that not every test has to wait for one.
 async fn keep_shared_key(directory: &Directory, now: Timestamp, entropy: &dyn Entropy) {
-    let store = SqliteStore::open(&directory.database(), now).unwrap();
+    let store = StepStore::open(&directory.database(), now).unwrap();
     let keyring = Keyring::open(&directory.0.join("tokens.sqlite.key"), entropy).unwrap();
     assert!(store.add_signing_key(shared_key(0, &keyring, now), now).await.unwrap());
 }
@@ -287,6 +295,11 @@ pub(crate) fn new_account(email: &str, number: &str) -> NewAccount {
 
 pub(crate) fn new_client(id: &str, rights: &[ClientRight]) -> NewClient {
     NewClient { id: id.into(), rights: rights.into(), redirect_uris: Box::new([REDIRECT.into()]) }
+}
+
+/// Where everybody is who is nowhere in particular.
+pub(crate) fn somewhere() -> Source {
+    Source::new(Ipv4Addr::new(192, 0, 2, 1).into())
 }
 
 pub(crate) fn phone(text: &str) -> PhoneNumber {

@@ -8,6 +8,7 @@ mod process;
 mod provider;
 mod quickstart;
 mod scratch;
+mod servers;
 mod token_service;
 mod upstream;
 
@@ -19,13 +20,12 @@ pub(crate) use process::{ADMIN_TOKEN, SECRET, TOKEN, run};
 pub(crate) use provider::{Provider, SignedIn, as_client};
 pub(crate) use quickstart::{Quickstart, Tokens};
 pub(crate) use scratch::Scratch;
+pub(crate) use servers::{PostgreSql, Valkey, ValkeyCluster, ValkeyWithSentinel, unused_address};
 pub(crate) use token_service::TokenService;
 pub(crate) use upstream::{Answer, Received, Upstream};
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -96,24 +96,6 @@ pub(crate) fn all_at_once<T: Send>(threads: usize, work: impl Fn(usize, &Barrier
             .collect();
         running.into_iter().map(|thread| thread.join().expect("a thread of the test failed")).collect()
     })
-}
-
-/// An address where nobody listens, and where nobody will: each is given out once, from below the ports that the system gives
-/// to whoever connects. So it is still free when a process that was told of it comes to bind it, even for the second time.
-pub(crate) fn unused_address() -> SocketAddr {
-    const FIRST: u32 = 12_000;
-    const COUNT: u32 = 20_000;
-    static TAKEN: AtomicU32 = AtomicU32::new(0);
-    // Suites that run side by side begin at different places.
-    let start = std::process::id().wrapping_mul(97) % COUNT;
-    for _ in 0..COUNT {
-        let offset = (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(FIRST + offset).unwrap()));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("every port is taken");
 }
 
 /// The keys of a JSON object, sorted.

@@ -1,0 +1,385 @@
+//! A guard whose counters several gateways share: what it asks the store, what it does while the store is away, and what it tells
+//! the store when it is back.
+//!
+//! Imports as the parent. A failure that was answered is never lost while this process lives: what the store could not be told
+//! waits in a bounded queue, and the store is told of an account's before it is asked about that account again. Deliberately
+//! absent: waiting for room (`LoginGuard`), and what the counters do (`shared`, `mirror`).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::model::{Clock, CountedBy, Entropy, Now, Tick, WithoutStore};
+use crate::rules::lockout::Ending;
+use crate::rules::login_budget::{Answer, Budget, Closed, Kept};
+use crate::store::login_guard::GuardTerms;
+use crate::store::login_guard::local::Local;
+use crate::store::login_guard::locks::position;
+use crate::store::login_guard::memory::CounterName;
+use crate::store::login_guard::places::Places;
+use crate::store::login_guard::shared::{AttemptId, PAGE, Shared};
+use crate::store::login_guard::table::{AccountHash, Caller, Refusal, Reservation};
+use crate::store::valkey::{Outage, Valkey};
+
+/// For how long a lock that the store told of is believed without asking again: so long it may hold after it was cleared.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// How many callers' locks are believed at a time. More are asked about.
+const BELIEVED_AT_ONCE: usize = 4_096;
+
+/// How many settlements wait for the store at most. Beyond that the oldest is given up.
+const UNTOLD: usize = 4_096;
+
+/// How often it is tried to tell the store what it does not know.
+const TRY_EVERY: Duration = Duration::from_millis(250);
+
+/// Locks that are cleared in one go, and how often that is done for one operator.
+const AT_ONCE: usize = 200;
+const CLEARED_AT_MOST: usize = 50;
+
+/// How a guard shares its counters.
+#[derive(Debug)]
+pub struct SharedTerms {
+    /// The store.
+    pub valkey: Valkey,
+    /// How long a reservation lasts whose holder does not settle it. Longer than any answer may take, or an attempt more may
+    /// begin while one is still under way.
+    pub lease: Duration,
+    /// How many gateways share it, at least 1.
+    pub gateways: u32,
+    /// What is done while it is away.
+    pub without: WithoutStore,
+}
+
+/// The gateways that share a guard's counters, as one of them sees them.
+#[derive(Debug)]
+pub(super) struct Team {
+    terms: GuardTerms,
+    /// What this gateway may allow by itself; `None` if that is nothing.
+    part: Option<GuardTerms>,
+    /// Whether nothing is allowed at all while the store is away.
+    denies: bool,
+    local: Arc<Local>,
+    clock: Arc<dyn Clock>,
+    shared: Shared,
+    believed: Mutex<HashMap<Caller, Believed>>,
+    untold: Mutex<VecDeque<Arc<Settlement>>>,
+    wake: Arc<Notify>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Believed {
+    until: Tick,
+    told_at: Tick,
+}
+
+/// What the store is to be told of an attempt.
+#[derive(Clone, Debug)]
+struct Settlement {
+    caller: Caller,
+    places: Arc<Places>,
+    id: AttemptId,
+    acquainted: bool,
+    ending: Ending,
+}
+
+/// An attempt that holds reservations in the store. However this ends, the store is told, or the lease ends.
+#[derive(Debug)]
+pub(super) struct Held {
+    team: Arc<Team>,
+    settlement: Settlement,
+    is_open: bool,
+}
+
+/// What an attempt may go on with.
+#[derive(Debug)]
+pub(super) enum Hold {
+    /// Reservations at this gateway.
+    Here(Vec<Reservation>),
+    /// Reservations in the store.
+    There(Held),
+}
+
+impl Team {
+    /// Begins to tell the store what it does not know, on the runtime that this is called on.
+    pub(super) fn gather(
+        terms: GuardTerms,
+        sharing: SharedTerms,
+        local: Arc<Local>,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+    ) -> Arc<Self> {
+        let part = match sharing.without {
+            WithoutStore::Local => terms.rule.part(sharing.gateways).map(|rule| GuardTerms { rule, ..terms.clone() }),
+            WithoutStore::Deny => None,
+        };
+        let team = Arc::new(Self {
+            terms,
+            part,
+            denies: sharing.without == WithoutStore::Deny,
+            local,
+            clock,
+            shared: Shared::new(sharing.valkey, sharing.lease, entropy),
+            believed: Mutex::default(),
+            untold: Mutex::default(),
+            wake: Arc::default(),
+        });
+        tokio::spawn(tell(Arc::downgrade(&team), Arc::clone(&team.wake)));
+        team
+    }
+
+    /// Reserves an attempt, in the store if it can be asked.
+    pub(super) async fn begin(self: &Arc<Self>, caller: Caller) -> Result<Hold, Refusal> {
+        if let Some(left) = self.believed(caller) {
+            return Err(Refusal::Answer(Answer::Locked(left)));
+        }
+        match self.ask(caller).await {
+            Ok(outcome) => outcome.map(Hold::There),
+            Err(Outage) => match &self.part {
+                Some(part) => self.local.reserve_part(&self.terms, part, caller, self.clock.now()).map(Hold::Here),
+                None => Err(Refusal::Away),
+            },
+        }
+    }
+
+    async fn ask(self: &Arc<Self>, caller: Caller) -> Result<Result<Held, Refusal>, Outage> {
+        if !self.shared.is_up() {
+            return Err(Outage);
+        }
+        self.tell_of(Some(caller.account)).await?;
+        let mut held = self.held(caller, false, Ending::Abandoned);
+        // If the answer is lost, or nobody waits for it any more, what it may have reserved is given back.
+        let said = self.shared.begin(&self.terms, &held.settlement.places, held.settlement.id).await?;
+        let now = self.clock.now();
+        self.local.learn(&self.terms, caller, said.acquainted, &said.counters, now);
+        held.settlement.acquainted = said.acquainted;
+        let Some(refusal) = said.refusal() else { return Ok(Ok(held)) };
+        held.is_open = false;
+        if let Refusal::Answer(Answer::Locked(left)) = refusal {
+            self.believe(caller, left, now.tick);
+        }
+        Ok(Err(refusal))
+    }
+
+    /// Why the account may not try at all; attempts in flight are no reason.
+    pub(super) async fn consult(&self, caller: Caller) -> Option<Refusal> {
+        if let Some(left) = self.believed(caller) {
+            return Some(Refusal::Answer(Answer::Locked(left)));
+        }
+        let places = self.shared.places(&self.terms, caller);
+        let asked = if self.shared.is_up() { self.tell_of(Some(caller.account)).await } else { Err(Outage) };
+        let said = match asked {
+            Ok(()) => self.shared.consult(&self.terms, &places).await,
+            Err(Outage) => Err(Outage),
+        };
+        match said {
+            Ok(said) => said.refusal().filter(|refusal| *refusal != Refusal::Answer(Answer::Busy)),
+            Err(Outage) if self.denies => Some(Refusal::Away),
+            Err(Outage) => self.local.consult(&self.terms, caller, self.clock.now()).map(Refusal::Answer),
+        }
+    }
+
+    /// At most `limit` of the counters that admit nobody for now and are meant, the first in the order of their positions.
+    pub(super) async fn closed(
+        &self,
+        means: impl Fn(&CounterName) -> bool,
+        limit: usize,
+    ) -> Result<Vec<(CounterName, Closed)>, Outage> {
+        let mut found = Vec::new();
+        for from in (0..).step_by(PAGE) {
+            let page = self.shared.locks(&self.terms, from).await?;
+            let is_last = page.len() < PAGE;
+            found.extend(page.into_iter().filter(|(name, _)| means(name)).map(|(name, left)| (position(&name), name, left)));
+            found.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+            found.truncate(limit);
+            if is_last {
+                break;
+            }
+        }
+        let names: Vec<CounterName> = found.iter().map(|(_, name, _)| *name).collect();
+        let said = self.shared.show(&self.terms, &names).await?;
+        let left = found.into_iter().map(|(_, _, left)| left);
+        Ok(self
+            .stood(&names, &said.counters)
+            .zip(left)
+            .filter_map(|((name, closed), left)| Some((name, Closed { left, ..closed? })))
+            .collect())
+    }
+
+    /// Has those that are meant forget what they have counted; how they stood.
+    pub(super) async fn clear(&self, means: impl Fn(&CounterName) -> bool) -> Result<Vec<(CounterName, Closed)>, Outage> {
+        let mut cleared = Vec::new();
+        // What is cleared is gone from the list. Whoever comes in between is cleared too, so rounds are bounded.
+        for _ in 0..CLEARED_AT_MOST {
+            let found = self.closed(&means, AT_ONCE).await?;
+            let names: Vec<CounterName> = found.iter().map(|(name, _)| *name).collect();
+            if names.is_empty() {
+                break;
+            }
+            self.shared.pardon(&self.terms, &names).await?;
+            cleared.extend(found);
+            lock(&self.believed).clear();
+        }
+        Ok(cleared)
+    }
+
+    fn stood<'a>(
+        &'a self,
+        names: &'a [CounterName],
+        counters: &'a [Kept],
+    ) -> impl Iterator<Item = (CounterName, Option<Closed>)> + 'a {
+        let Now { tick, .. } = self.clock.now();
+        names.iter().zip(counters).map(move |(name, kept)| {
+            let rule = self.terms.rule_of(name);
+            (*name, Budget::restored(&rule, kept, tick).closed(&rule, tick))
+        })
+    }
+
+    /// Something of which the store is to be told; it is when this is dropped at the latest.
+    pub(super) fn held(self: &Arc<Self>, caller: Caller, acquainted: bool, ending: Ending) -> Held {
+        let places = Arc::new(self.shared.places(&self.terms, caller));
+        let settlement = Settlement { caller, places, id: self.shared.next_id(), acquainted, ending };
+        Held { team: Arc::clone(self), settlement, is_open: true }
+    }
+
+    async fn tell_store(&self, settlement: &Settlement) -> Result<bool, Outage> {
+        let Settlement { caller, places, id, acquainted, ending } = settlement;
+        let said = self.shared.settle(&self.terms, places, *id, *ending, *acquainted).await?;
+        let now = self.clock.now();
+        self.local.learn(&self.terms, *caller, *acquainted, &said.counters, now);
+        if *ending == Ending::Succeeded && self.terms.by.contains(&CountedBy::Account) {
+            self.local.meet(&self.terms, *caller, now);
+        }
+        Ok(said.locks())
+    }
+
+    /// Tells what the store does not know of an account, or of all.
+    async fn tell_of(&self, account: Option<AccountHash>) -> Result<(), Outage> {
+        loop {
+            let next = {
+                let untold = lock(&self.untold);
+                let mut meant = untold.iter().filter(|waiting| account.is_none_or(|account| waiting.caller.account == account));
+                meant.next().cloned()
+            };
+            let Some(next) = next else { return Ok(()) };
+            self.tell_store(&next).await?;
+            // It stayed there until it was told, so that nobody went before it.
+            lock(&self.untold).retain(|waiting| waiting.id != next.id);
+        }
+    }
+
+    fn remember(&self, settlement: Settlement) {
+        let mut untold = lock(&self.untold);
+        if untold.len() >= UNTOLD {
+            tracing::error!(
+                guard = &*self.terms.name,
+                "more logins than can be remembered wait for the shared store; the oldest is not told"
+            );
+            untold.pop_front();
+        }
+        untold.push_back(Arc::new(settlement));
+        drop(untold);
+        self.wake.notify_one();
+    }
+
+    fn believe(&self, caller: Caller, left: Duration, now: Tick) {
+        let mut believed = lock(&self.believed);
+        if believed.len() >= BELIEVED_AT_ONCE {
+            believed.clear();
+        }
+        believed.insert(caller, Believed { until: now.after(left), told_at: now });
+    }
+
+    /// What is left of a lock of which the store told just now.
+    fn believed(&self, caller: Caller) -> Option<Duration> {
+        let Now { tick, .. } = self.clock.now();
+        let believed = *lock(&self.believed).get(&caller)?;
+        (tick < believed.until && tick.since(believed.told_at) < BELIEVED).then(|| believed.until.since(tick))
+    }
+}
+
+impl Hold {
+    /// Whether the account had succeeded from there lately, as far as it is counted by.
+    pub(super) fn acquainted(&self) -> bool {
+        match self {
+            Self::Here(reservations) => reservations.iter().any(|reservation| reservation.acquainted),
+            Self::There(held) => held.acquainted(),
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn acquainted(&self) -> bool {
+        self.settlement.acquainted
+    }
+
+    /// The same, now that it is known how it ended. Whoever hangs up from now on has still been answered.
+    pub(super) fn ended(mut self, ending: Ending) -> Self {
+        self.settlement.ending = ending;
+        self
+    }
+
+    /// Settles an attempt that is reserved in the store; whether that locks.
+    pub(super) async fn settle(mut self) -> bool {
+        if let Ok(locks) = self.try_tell().await {
+            return locks;
+        }
+        let Self { team, settlement: Settlement { caller, acquainted, ending, .. }, .. } = &self;
+        team.local.count(&team.terms, *caller, *acquainted, *ending, team.clock.now())
+    }
+
+    /// Tells the store how an attempt ended that began here while it was away.
+    pub(super) async fn tell(mut self) {
+        // Where it is still away, dropping this has it told later.
+        let _ = self.try_tell().await;
+    }
+
+    async fn try_tell(&mut self) -> Result<bool, Outage> {
+        if !self.team.shared.is_up() {
+            return Err(Outage);
+        }
+        let locks = self.team.tell_store(&self.settlement).await?;
+        self.is_open = false;
+        Ok(locks)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.team.remember(self.settlement.clone());
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.wake.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends with the team.
+async fn tell(team: Weak<Team>, wake: Arc<Notify>) {
+    loop {
+        wake.notified().await;
+        while let Some(team) = team.upgrade() {
+            if team.shared.is_up() && team.tell_of(None).await.is_ok() {
+                break;
+            }
+            drop(team);
+            tokio::time::sleep(TRY_EVERY).await;
+        }
+        if team.strong_count() == 0 {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
