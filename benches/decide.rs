@@ -21,6 +21,7 @@ use portcullis::rules::head::{self, Examined, HeadLimits};
 use portcullis::rules::lockout::Ending;
 use portcullis::rules::path;
 use portcullis::store::counters::{CallerKey, Counters, Naming};
+use portcullis::store::login_guard::Who;
 use portcullis::verify::Recall;
 
 use support::{ByHand, Gateway, START, Zeros, at_once, login_guard};
@@ -210,7 +211,7 @@ fn guarding(c: &mut Criterion) {
     c.bench_function("login guard: reserve and settle a right password", |bencher| {
         let guard = login_guard(Arc::new(ByHand::default()));
         bencher.iter(|| {
-            let attempt = at_once(guard.begin(black_box("ada@example.com"), source));
+            let attempt = at_once(guard.begin(Who { account: black_box("ada@example.com"), source, client: None }));
             assert!(attempt.is_some_and(|attempt| attempt.map(|attempt| attempt.settle(Ending::Succeeded)).is_ok()));
         });
     });
@@ -223,7 +224,7 @@ fn guarding(c: &mut Criterion) {
             // 10,000 of them are more than a minute, so that no window fills; one in five is right, so that nothing is locked.
             clock.pass(7);
             let Some((round, name)) = turn.next() else { return };
-            let attempt = at_once(guard.begin(name, source));
+            let attempt = at_once(guard.begin(Who { account: name, source, client: None }));
             let ending = if round == 4 { Ending::Succeeded } else { Ending::Failed };
             assert!(attempt.is_some_and(|attempt| attempt.map(|attempt| attempt.settle(ending)).is_ok()));
         });

@@ -14,7 +14,7 @@ use portcullis::rules::gcra::Quota;
 use portcullis::rules::lockout::{Ending, LockRule};
 use portcullis::rules::login_budget::BudgetRule;
 use portcullis::store::counters::{Counters, Naming, SharedCounters};
-use portcullis::store::login_guard::{GuardKey, GuardTerms, GuardWitness, Happening, LoginGuard, SharedTerms};
+use portcullis::store::login_guard::{GuardKey, GuardTerms, GuardWitness, Happening, LoginGuard, SharedTerms, Who};
 use portcullis::store::valkey::{Login, Terms, Topology, Valkey, Watcher};
 use tokio::runtime::Runtime;
 
@@ -52,6 +52,8 @@ impl Watcher for Unwatched {
 
 impl GuardWitness for Unwatched {
     fn happened(&self, _: &str, _: Happening) {}
+
+    fn failed(&self, _: &str, _: bool) {}
 
     fn not_kept(&self) {}
 }
@@ -122,7 +124,7 @@ fn guarding(c: &mut Criterion, runtime: &Runtime, valkey: Option<&Valkey>) {
         c.bench_function(&format!("reserve and settle a login {name}"), |bencher| {
             bencher.iter(|| {
                 runtime.block_on(async {
-                    let begun = guard.begin(black_box("ann@example.com"), source).await;
+                    let begun = guard.begin(Who { account: black_box("ann@example.com"), source, client: None }).await;
                     assert!(begun.is_ok());
                     if let Ok(attempt) = begun {
                         attempt.settle(Ending::Succeeded).written().await;

@@ -21,7 +21,7 @@ use portcullis::model::{Clock, Credential, Denial, RequestHead, Source};
 use portcullis::rules::gcra::{Quota, Verdict};
 use portcullis::rules::lockout::Ending;
 use portcullis::store::counters::{Counters, Naming};
-use portcullis::store::login_guard::COUNTERS;
+use portcullis::store::login_guard::{COUNTERS, Who};
 use portcullis::verify::Recall;
 
 use support::{ByHand, Gateway, START, Zeros, at_once, login_guard};
@@ -78,7 +78,7 @@ fn guard() -> Outcome {
     let source = Source::new(Ipv4Addr::LOCALHOST.into()).key();
     let begun = resident()?;
     let guard = login_guard(Arc::new(ByHand::default()));
-    let fail = |account: &str| match at_once(guard.begin(account, source)) {
+    let fail = |account: &str| match at_once(guard.begin(Who { account, source, client: None })) {
         // Nothing is written down here, so there is nothing to wait for.
         Some(attempt) => attempt.map(|attempt| drop(attempt.settle(Ending::Failed))),
         None => Err(Denial::NoRoute),

@@ -98,6 +98,8 @@ impl LimitTally for Uncounted {
 impl GuardWitness for Uncounted {
     fn happened(&self, _: &str, _: Happening) {}
 
+    fn failed(&self, _: &str, _: bool) {}
+
     fn not_kept(&self) {}
 }
 

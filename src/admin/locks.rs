@@ -25,7 +25,7 @@ const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 200;
 
 /// What a query may have.
-const KNOWN: [&str; 6] = ["guard", "account", "mark", "source", "after", "limit"];
+const KNOWN: [&str; 7] = ["guard", "account", "mark", "source", "client", "after", "limit"];
 
 /// The longest query, in bytes.
 const QUERY_MAX: usize = 4 * 1024;
@@ -37,6 +37,8 @@ pub struct ShownLock {
     pub mark: Option<String>,
     /// The source, if the lock is about one.
     pub source: Option<SourceKey>,
+    /// What the client is called here, if the lock is about one.
+    pub client: Option<String>,
     /// Why, in a word: `failures` in a row, or a `window` of them.
     pub reason: &'static str,
     /// How many.
@@ -58,6 +60,8 @@ pub enum Wanted {
     Mark(String),
     /// A source's.
     Source(SourceKey),
+    /// A client's, as a login would write it.
+    Client(String),
 }
 
 /// What was cleared.
@@ -128,6 +132,7 @@ impl From<crate::store::login_guard::Lock> for ShownLock {
         Self {
             mark: lock.account.map(|account| account.to_string()),
             source: lock.source,
+            client: lock.client.map(|client| client.to_string()),
             reason: match lock.by {
                 ClosedBy::Lock => "failures",
                 ClosedBy::Window => "window",
@@ -147,6 +152,7 @@ impl Wanted {
             Self::Account(name) => Some(Whose::Account(name)),
             Self::Mark(mark) => AccountMark::parse(mark).map(Whose::Mark),
             Self::Source(source) => Some(Whose::Source(*source)),
+            Self::Client(name) => Some(Whose::Client(name)),
         }
     }
 }
@@ -158,6 +164,7 @@ impl ShownLock {
             "guard": guard,
             "mark": self.mark,
             "source": self.source.map(|source| source.address().to_string()),
+            "client": self.client,
             "reason": self.reason,
             "failures": self.failures,
             "since": time(self.since),
@@ -210,7 +217,7 @@ impl Locks {
         }
         Ok(Question {
             guard,
-            whose: whose(text("account"), text("mark"), text("source"))?,
+            whose: whose([text("account"), text("mark"), text("source"), text("client")])?,
             after: after(text("after"))?,
             limit: limit(text("limit"))?,
         })
@@ -255,7 +262,7 @@ impl Locks {
     /// Clears somebody's locks, and says which once that holds and lasts.
     pub(super) async fn clear(&self, question: Question, from: IpAddr) -> Result<Response, Problem> {
         let Question { guard, whose: Some(whose), after: None, .. } = question else {
-            return Err(Problem::malformed("exactly one of account, mark and source says whose locks are cleared"));
+            return Err(Problem::malformed("exactly one of account, mark, source and client says whose locks are cleared"));
         };
         let (mut count, mut shown, mut failed) = (0, Vec::new(), Vec::new());
         for keeper in self.asked(guard.as_deref()) {
@@ -287,16 +294,17 @@ impl Locks {
     }
 }
 
-fn whose(account: Option<String>, mark: Option<String>, source: Option<String>) -> Result<Option<Wanted>, Problem> {
-    match (account, mark, source) {
-        (None, None, None) => Ok(None),
-        (Some(account), None, None) => Ok(Some(Wanted::Account(account))),
-        (None, Some(mark), None) => Ok(Some(Wanted::Mark(mark))),
-        (None, None, Some(source)) => {
+fn whose(told: [Option<String>; 4]) -> Result<Option<Wanted>, Problem> {
+    match told {
+        [None, None, None, None] => Ok(None),
+        [Some(account), None, None, None] => Ok(Some(Wanted::Account(account))),
+        [None, Some(mark), None, None] => Ok(Some(Wanted::Mark(mark))),
+        [None, None, Some(source), None] => {
             let address: IpAddr = source.parse().map_err(|_| Problem::malformed("the source is an IP address"))?;
             Ok(Some(Wanted::Source(Source::new(address).key())))
         }
-        (_, _, _) => Err(Problem::malformed("at most one of account, mark and source")),
+        [None, None, None, Some(client)] => Ok(Some(Wanted::Client(client))),
+        [_, _, _, _] => Err(Problem::malformed("at most one of account, mark, source and client")),
     }
 }
 

@@ -196,6 +196,7 @@ impl Gateway {
             cuts: Arc::clone(&ground.cuts),
             verifier: Arc::clone(&self.verifier),
             connections: self.workers.counter(),
+            login_guards: ground.login_guards.clone(),
             tokens: self.tokens.clone(),
             feed: ground.feed.clone(),
             clock: Arc::clone(&ground.clock),

@@ -72,6 +72,10 @@ impl GuardWitness for Counting {
         self.0.login_guarded(guard, happening.word());
     }
 
+    fn failed(&self, guard: &str, known: bool) {
+        self.0.login_failed(guard, known);
+    }
+
     fn not_kept(&self) {
         self.0.store_failed("lock");
     }

@@ -8,6 +8,7 @@ use crate::model::Clock;
 use crate::store::cuts::Cuts;
 use crate::store::feed::Feed;
 use crate::store::journal::Journal;
+use crate::store::login_guard::LoginGuard;
 use crate::telemetry::Metrics;
 use crate::tokens::TokenService;
 use crate::verify::Verifier;
@@ -65,6 +66,7 @@ pub(super) struct Gauges {
     pub(super) cuts: Arc<Cuts>,
     pub(super) verifier: Arc<Verifier>,
     pub(super) connections: OpenConnections,
+    pub(super) login_guards: Box<[Arc<LoginGuard>]>,
     pub(super) tokens: Option<Arc<TokenService>>,
     pub(super) feed: Option<Arc<Feed>>,
     pub(super) clock: Arc<dyn Clock>,
@@ -81,6 +83,9 @@ impl Gauges {
             set(&inactive, remembered.1);
             set(&self.metrics.cuts, self.cuts.len() as u64);
             set(&self.metrics.connections, self.connections.now() as u64);
+            for guard in &self.login_guards {
+                set(&self.metrics.guards.spraying.with_label_values(&[guard.name()]), guard.spraying() as u64);
+            }
             for (outcome, so_far) in self.tokens.iter().flat_map(|tokens| tokens.attempts()) {
                 self.metrics.passwords_attempted(outcome.name(), so_far);
             }

@@ -151,6 +151,9 @@ pub(super) struct WhoIsLocked {
     /// The address that attempts come from.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) source: Option<String>,
+    /// A client, by its id.
+    #[arg(long, value_name = "ID")]
+    pub(super) client: Option<String>,
 }
 
 #[derive(Debug, Args)]

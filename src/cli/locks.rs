@@ -68,8 +68,10 @@ impl Caller {
 }
 
 fn query(one: &LockedOne) -> Vec<(&str, &str)> {
-    let all = [("guard", &one.guard), ("account", &one.who.account), ("mark", &one.who.mark), ("source", &one.who.source)];
-    all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
+    let who = &one.who;
+    let named = [("account", &who.account), ("mark", &who.mark), ("source", &who.source), ("client", &who.client)];
+    let all = std::iter::once(("guard", &one.guard)).chain(named);
+    all.filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
 }
 
 /// One line for each lock.
@@ -83,10 +85,11 @@ fn line(lock: &Value, until: &str) -> String {
     let text = |name: &str| lock.get(name).and_then(Value::as_str).unwrap_or("-");
     let failures = lock.get("failures").and_then(Value::as_u64).unwrap_or_default();
     format!(
-        "{}  account {}  source {}  {failures} {}  since {}  {until} {}",
+        "{}  account {}  source {}  client {}  {failures} {}  since {}  {until} {}",
         text("guard"),
         text("mark"),
         text("source"),
+        text("client"),
         if text("reason") == "window" { "in the window" } else { "failures in a row" },
         text("since"),
         text("until"),

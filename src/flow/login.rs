@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crate::flow::passage::{Asking, unreadable};
 use crate::flow::{Flow, Forward, Outcome};
-use crate::model::{AccountPlace, Denial};
+use crate::model::{AccountPlace, ClientPlace, Denial, Location, SourceKey};
 use crate::plan::{self, LoginGuardId, Route};
 use crate::rules::access::Permit;
 use crate::rules::account_key::{Telling, account_key, fold};
 use crate::rules::lockout::Ending;
 use crate::rules::login_answer::Told;
-use crate::store::login_guard::{Attempt, LoginGuard, Settled};
+use crate::store::login_guard::{Attempt, LoginGuard, Settled, Who};
 
 /// An attempt at one of a route's guards, until it is settled.
 #[derive(Debug)]
@@ -33,19 +33,19 @@ impl Flow {
         // Every account first, so that what cannot be read reserves nothing.
         let mut accounts = Vec::with_capacity(route.login_guards.len());
         for guard in &route.login_guards {
-            accounts.push((guard, self.named(guard.id, &guard.account, permit, asking)?));
+            accounts.push((guard, self.named(guard.id, &guard.account, guard.client.as_ref(), permit, asking)?));
         }
         let mut refusal: Option<Denial> = None;
         for check in &route.checks {
-            let (counters, account) = self.named(check.guard, &check.account, permit, asking)?;
-            refusal = strictest(refusal, counters.consult(&account, source).await.err());
+            let (counters, told) = self.named(check.guard, &check.account, check.client.as_ref(), permit, asking)?;
+            refusal = strictest(refusal, counters.consult(told.who(source)).await.err());
         }
         let mut held = Vec::with_capacity(accounts.len());
-        for (guard, (counters, account)) in accounts {
+        for (guard, (counters, told)) in accounts {
             // Who is refused anyway waits for nobody's attempt to end.
             let begun = match &refusal {
-                Some(_) => counters.consult(&account, source).await.map(|()| None),
-                None => counters.begin(&account, source).await.map(Some),
+                Some(_) => counters.consult(told.who(source)).await.map(|()| None),
+                None => counters.begin(told.who(source)).await.map(Some),
             };
             match begun {
                 Ok(attempt) => {
@@ -61,18 +61,19 @@ impl Flow {
         Err(denial)
     }
 
-    /// The counters of a guard, and the account that a request names to it.
+    /// The counters of a guard, and whom a request names to it.
     fn named(
         &self,
         guard: LoginGuardId,
-        place: &AccountPlace,
+        account: &AccountPlace,
+        client: Option<&ClientPlace>,
         permit: &Permit,
         asking: Asking<'_>,
-    ) -> Result<(&Arc<LoginGuard>, Box<str>), Denial> {
+    ) -> Result<(&Arc<LoginGuard>, Named), Denial> {
         // Every guard of the plan is there; were one not, nothing passes it.
         let counters = self.login_guards.get(guard.0).ok_or(Denial::Overloaded(Duration::from_secs(1)))?;
-        let account = account(place, permit, asking).inspect_err(|_| counters.note_unreadable())?;
-        Ok((counters, account))
+        let named = named(account, client, permit, asking).inspect_err(|_| counters.note_unreadable())?;
+        Ok((counters, named))
     }
 
     /// Settles the attempts of a request whose outcome is known; those of which the body of the answer tells it are held on.
@@ -142,28 +143,37 @@ fn strictest(one: Option<Denial>, other: Option<Denial>) -> Option<Denial> {
     one.into_iter().chain(other).max_by_key(rank)
 }
 
-fn account(place: &AccountPlace, permit: &Permit, asking: Asking<'_>) -> Result<Box<str>, Denial> {
-    match place {
-        AccountPlace::Subject => {
-            let subject = permit.principal().and_then(|principal| principal.facts().subject.as_deref());
-            fold(subject.ok_or(Denial::ClaimMissing)?).ok_or(Denial::ClaimMissing)
-        }
-        AccountPlace::Told(location) => {
-            let Asking { headers, query, body, .. } = asking;
-            account_key(location, Telling { headers, query, body }).map_err(unreadable)
-        }
+/// Whom a request names.
+struct Named {
+    account: Box<str>,
+    client: Option<Box<str>>,
+}
+
+impl Named {
+    fn who(&self, source: SourceKey) -> Who<'_> {
+        Who { account: &self.account, source, client: self.client.as_deref() }
     }
 }
 
-/// Whether guards are asked about a route's requests.
-pub(super) fn is_guarded(route: &Route) -> bool {
-    route.accounts().next().is_some()
+fn named(account: &AccountPlace, client: Option<&ClientPlace>, permit: &Permit, asking: Asking<'_>) -> Result<Named, Denial> {
+    let facts = permit.principal().map(|principal| principal.facts());
+    let of_token = |fact: Option<&str>| fold(fact.ok_or(Denial::ClaimMissing)?).ok_or(Denial::ClaimMissing);
+    let told = |location| {
+        let Asking { headers, query, body, .. } = asking;
+        account_key(location, Telling { headers, query, body }).map_err(unreadable)
+    };
+    let account = match account {
+        AccountPlace::Subject => of_token(facts.and_then(|facts| facts.subject.as_deref()))?,
+        AccountPlace::Told(location) => told(location)?,
+    };
+    let client = client.map(|client| match client {
+        ClientPlace::Token => of_token(facts.and_then(|facts| facts.client.as_deref())),
+        ClientPlace::Told(location) => told(location),
+    });
+    Ok(Named { account, client: client.transpose()? })
 }
 
 /// Whether the body must be read to see whose login it is.
 pub(super) fn wants_body(route: &Route) -> bool {
-    route.accounts().any(|place| match place {
-        AccountPlace::Subject => false,
-        AccountPlace::Told(location) => location.is_in_body(),
-    })
+    route.guarded_places().any(Location::is_in_body)
 }

@@ -138,7 +138,7 @@ impl Flow {
             }
             (Some(_) | None, _) => None,
         };
-        if !login::is_guarded(&route) && (route.passage.is_none() || passenger.is_some()) {
+        if !route.is_guarded() && (route.passage.is_none() || passenger.is_some()) {
             let (attempts, settled) = (Vec::new(), Vec::new());
             return Admission::Forward(Forward { route, permit, passenger, vouched, attempts, settled });
         }

@@ -11,6 +11,15 @@ pub enum AccountPlace {
     Told(Location),
 }
 
+/// Where a login names the client, the software that asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientPlace {
+    /// It is the client of the token that the route asks for.
+    Token,
+    /// The request tells it here; never the Bearer token.
+    Told(Location),
+}
+
 /// One way in which a token service says how a login ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sign {
@@ -54,6 +63,8 @@ pub enum CountedBy {
     Source,
     /// The account and the source together.
     AccountAndSource,
+    /// The client, whatever account it names.
+    Client,
 }
 
 impl CountedBy {
@@ -62,7 +73,7 @@ impl CountedBy {
     pub fn names_account(self) -> bool {
         match self {
             Self::Account | Self::AccountAndSource => true,
-            Self::Source => false,
+            Self::Source | Self::Client => false,
         }
     }
 }

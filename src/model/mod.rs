@@ -21,7 +21,7 @@ pub use activity::{Activity, Use};
 pub use client::{Source, SourceKey, SourcePrefix};
 pub use credential::{Credential, CredentialShape};
 pub use denial::{BadRequest, Challenge, Denial, ErrorId, Misplaced};
-pub use login::{AccountPlace, BodySign, CountedBy, Sign, Wanted, WithoutStore};
+pub use login::{AccountPlace, BodySign, ClientPlace, CountedBy, Sign, Wanted, WithoutStore};
 pub use non_empty::{EmptyList, NonEmpty};
 pub use principal::{ClaimValue, Identity, IssuerId, Principal, PrincipalFacts, TokenKind, UnforwardableIdentity};
 pub use request::RequestHead;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{AccountPlace, CountedBy, NonEmpty, WithoutStore};
+use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, NonEmpty, WithoutStore};
 use crate::rules::login_answer::AnswerRule;
 use crate::rules::login_budget::BudgetRule;
 
@@ -21,6 +21,8 @@ pub struct LoginGuard {
     pub name: Arc<str>,
     /// Where a login names its account.
     pub account: AccountPlace,
+    /// Where a login names its client, if that is counted by.
+    pub client: Option<ClientPlace>,
     /// What answers say of a login.
     pub answers: AnswerRule,
     /// What attempts are counted by.
@@ -40,4 +42,19 @@ pub struct GuardCheck {
     pub name: Arc<str>,
     /// Where the route's requests name their account.
     pub account: AccountPlace,
+    /// Where they name their client, if the guard counts by that.
+    pub client: Option<ClientPlace>,
+}
+
+/// The places in a request at which a guard looks.
+pub(super) fn places<'a>(account: &'a AccountPlace, client: Option<&'a ClientPlace>) -> impl Iterator<Item = &'a Location> {
+    let account = match account {
+        AccountPlace::Subject => None,
+        AccountPlace::Told(location) => Some(location),
+    };
+    let client = client.and_then(|client| match client {
+        ClientPlace::Token => None,
+        ClientPlace::Told(location) => Some(location),
+    });
+    account.into_iter().chain(client)
 }

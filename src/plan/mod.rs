@@ -24,7 +24,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 pub use crate::config::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
-use crate::model::{AccountPlace, NonEmpty, Secret, Source, SourcePrefix, Style};
+use crate::model::{Location, NonEmpty, Secret, Source, SourcePrefix, Style};
 use crate::rules::access::Access;
 use crate::rules::envelope::Envelope;
 use crate::rules::forwarded::TrustedProxies;
@@ -206,9 +206,16 @@ pub struct Route {
 }
 
 impl Route {
-    /// Where a login or a check of its guards finds an account.
-    pub fn accounts(&self) -> impl Iterator<Item = &AccountPlace> {
-        self.login_guards.iter().map(|guard| &guard.account).chain(self.checks.iter().map(|check| &check.account))
+    /// Whether guards are asked about its requests.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        !self.login_guards.is_empty() || !self.checks.is_empty()
+    }
+
+    /// The places in a request at which its guards look.
+    pub fn guarded_places(&self) -> impl Iterator<Item = &Location> {
+        let own = self.login_guards.iter().flat_map(|guard| login_guard::places(&guard.account, guard.client.as_ref()));
+        own.chain(self.checks.iter().flat_map(|check| login_guard::places(&check.account, check.client.as_ref())))
     }
 
     /// Whether the bodies of its answers tell how logins ended.

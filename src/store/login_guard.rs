@@ -14,13 +14,14 @@ mod memory;
 mod mirror;
 mod places;
 mod shared;
+mod spray;
 mod table;
 mod team;
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -36,6 +37,8 @@ pub use eviction::watch_eviction;
 use local::Local;
 pub use locks::{AccountMark, Cleared, Lock, Whose};
 pub use memory::{Counted, CounterName, GuardKey, GuardLedger, GuardMemory, Noted};
+pub use spray::FEW_ACCOUNTS;
+use spray::Spray;
 pub use table::{ACQUAINTANCES, COUNTERS};
 use table::{AccountHash, Caller, Refusal};
 pub use team::SharedTerms;
@@ -74,6 +77,17 @@ impl GuardTerms {
     fn rule_of(&self, counter: &CounterName) -> BudgetRule {
         if counter.account.is_some() { self.rule } else { self.rule.without_lock() }
     }
+}
+
+/// Whose attempt it is, by folded names.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// Where it comes from.
+    pub source: SourceKey,
+    /// The client, where the guard counts by it.
+    pub client: Option<&'a str>,
 }
 
 /// What came of an attempt, as the metrics count it.
@@ -124,6 +138,8 @@ impl Happening {
 pub trait GuardWitness: Send + Sync + fmt::Debug {
     /// An attempt was refused or is settled.
     fn happened(&self, guard: &str, happening: Happening);
+    /// A login was wrong; whether the account had succeeded from there lately.
+    fn failed(&self, guard: &str, known: bool);
     /// A lock holds, but could not be written down: it will not survive a restart.
     fn not_kept(&self);
 }
@@ -138,6 +154,7 @@ pub struct LoginGuard {
     counters: Arc<Local>,
     /// With whom the counters are shared, if they are.
     team: Option<Arc<Team>>,
+    spray: Mutex<Spray>,
     settled: Notify,
     waiting: Semaphore,
     looks: AtomicU32,
@@ -162,6 +179,7 @@ impl LoginGuard {
             witness,
             counters: Arc::default(),
             team: None,
+            spray: Mutex::default(),
             settled: Notify::new(),
             waiting: Semaphore::new(WAITING),
             looks: AtomicU32::new(0),
@@ -183,15 +201,14 @@ impl LoginGuard {
         Self { team: Some(team), ..self }
     }
 
-    /// Reserves an attempt for an account, named by its folded key. If attempts in flight fill a budget, waits up to two seconds
-    /// for one to settle.
+    /// Reserves an attempt. If attempts in flight fill a budget, waits up to two seconds for one to settle.
     ///
     /// # Errors
     /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room, or a second if the wait was
     /// in vain, which says nothing about a lock; `Overloaded` if there is no room for another counter; `StoreUnavailable` if the
     /// counters are shared, the store is away, and this gateway may not allow any more by itself.
-    pub async fn begin(self: &Arc<Self>, account: &str, source: SourceKey) -> Result<Attempt, Denial> {
-        let caller = Caller { account: self.hash(account), source };
+    pub async fn begin(self: &Arc<Self>, who: Who<'_>) -> Result<Attempt, Denial> {
+        let caller = self.caller(who);
         if let Some(outcome) = self.try_begin(caller).await {
             return outcome;
         }
@@ -227,8 +244,8 @@ impl LoginGuard {
     /// # Errors
     /// `Locked` with what is left of the lock; `LimitReached` with the time until a window has room; `StoreUnavailable` if the
     /// counters are shared, the store is away, and nobody is let in then.
-    pub async fn consult(&self, account: &str, source: SourceKey) -> Result<(), Denial> {
-        let caller = Caller { account: self.hash(account), source };
+    pub async fn consult(&self, who: Who<'_>) -> Result<(), Denial> {
+        let caller = self.caller(who);
         let refusal = match &self.team {
             Some(team) => team.consult(caller).await,
             None => self.counters.consult(&self.terms, caller, self.clock.now()).map(Refusal::Answer),
@@ -237,6 +254,12 @@ impl LoginGuard {
             Some(refusal) => Err(self.refuse(refusal)),
             None => Ok(()),
         }
+    }
+
+    /// How many sources have failed on more than [`FEW_ACCOUNTS`] accounts within an hour, as far as is looked.
+    #[must_use]
+    pub fn spraying(&self) -> usize {
+        self.spray.lock().unwrap_or_else(PoisonError::into_inner).sources(self.clock.now().tick)
     }
 
     /// Counts a login that could not be read.
@@ -285,9 +308,14 @@ impl LoginGuard {
         }
     }
 
-    /// What is said once an attempt is settled.
-    fn settled(&self, caller: Caller, ending: Ending, locks: bool) {
+    /// What is said once an attempt is settled, whose account had succeeded from there lately (`known`) or not.
+    fn settled(&self, caller: Caller, known: bool, ending: Ending, locks: bool) {
         self.wake(ending, locks);
+        if ending == Ending::Failed {
+            self.witness.failed(&self.terms.name, known);
+            let mut spray = self.spray.lock().unwrap_or_else(PoisonError::into_inner);
+            spray.note(caller.source, AccountMark::of(&caller.account), self.clock.now().tick);
+        }
         self.witness.happened(
             &self.terms.name,
             match ending {
@@ -308,6 +336,10 @@ impl LoginGuard {
             tracing::error!(guard = &*self.terms.name, "a lock could not be written down; it holds until a restart");
             self.witness.not_kept();
         }
+    }
+
+    fn caller(&self, who: Who<'_>) -> Caller {
+        Caller { account: self.hash(who.account), source: who.source, client: who.client.map(|client| self.hash(client)) }
     }
 
     fn hash(&self, account: &str) -> AccountHash {

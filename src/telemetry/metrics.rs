@@ -42,8 +42,30 @@ pub struct Metrics {
     stores: StoreMetrics,
     events: IntCounterVec,
     limits: IntCounterVec,
-    guard: IntCounterVec,
+    /// What login guards did.
+    pub guards: GuardMetrics,
     password_attempts: IntCounterVec,
+}
+
+/// What login guards did.
+#[derive(Debug)]
+pub struct GuardMetrics {
+    outcomes: IntCounterVec,
+    failures: IntCounterVec,
+    /// Sources that failed on many accounts, by guard.
+    pub spraying: IntGaugeVec,
+}
+
+impl GuardMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let failures = "Wrong logins at guarded routes, by whether the account had succeeded from there lately.";
+        let spraying = "Sources that failed on more than ten accounts within an hour.";
+        Ok(Self {
+            outcomes: counter(registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
+            failures: counter(registry, "guard_failures_total", failures, &["guard", "known"])?,
+            spraying: gauges(registry, "guard_spraying_sources", spraying, &["guard"])?,
+        })
+    }
 }
 
 /// How what is remembered beyond a request fares.
@@ -152,7 +174,7 @@ impl Metrics {
             stores: StoreMetrics::new(&registry)?,
             events: counter(&registry, "events_total", "Pushes to receivers, by outcome.", &["receiver", "outcome"])?,
             limits: counter(&registry, "limit_total", "What rate limits did, by limit and outcome.", &["limit", "outcome"])?,
-            guard: counter(&registry, "guard_total", "Logins at guarded routes, by outcome.", &["guard", "outcome"])?,
+            guards: GuardMetrics::new(&registry)?,
             password_attempts: counter(&registry, "password_attempts_total", "Passwords tried, by outcome.", &["outcome"])?,
             registry,
         })
@@ -232,7 +254,12 @@ impl Metrics {
 
     /// Counts a login at a guarded route; `outcome` is of a closed list of words.
     pub fn login_guarded(&self, guard: &str, outcome: &'static str) {
-        self.guard.with_label_values(&[guard, outcome]).inc();
+        self.guards.outcomes.with_label_values(&[guard, outcome]).inc();
+    }
+
+    /// Counts a wrong login; whether the account had succeeded from there lately.
+    pub fn login_failed(&self, guard: &str, known: bool) {
+        self.guards.failures.with_label_values(&[guard, if known { "yes" } else { "no" }]).inc();
     }
 
     /// Counts an upstream's answer.

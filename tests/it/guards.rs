@@ -278,6 +278,52 @@ fn a_window_counts_failures_of_a_source_whomever_it_names() {
     assert_eq!(counted(&gateway, "spent"), 2);
 }
 
+/// The value of a line of the metrics; 0 if it is not there.
+fn measured(gateway: &Gateway, line: &str) -> u64 {
+    let page = Request::get("/metrics").to(gateway.admin);
+    let found = page.text().lines().find_map(|text| text.strip_prefix(&format!("{line} ")).map(str::to_owned));
+    found.map_or(0, |count| count.parse().unwrap())
+}
+
+#[test]
+fn who_tries_many_accounts_shows_in_the_metrics_and_is_stopped_by_a_window() {
+    let app = login();
+    let window = "attempts = 12\nwithin = \"1h\"\nconsecutive = 5\nby = [\"source\", \"account\"]";
+    let gateway = Gateway::start(
+        &("[network]\ntrusted_proxies = [\"127.0.0.1\"]\n".to_owned()
+            + &config(&app, &format!("{BY_EMAIL}\n{window}"), "access = \"public\"")),
+    );
+    let from = |source: &str, email: &str, password: &str| {
+        gateway.ask(&attempt(email, password).field("X-Forwarded-For", source)).status
+    };
+    // A person who mistypes at home, and a list of stolen passwords from elsewhere.
+    assert_eq!(from("203.0.113.1", "ann", "right"), 200);
+    assert_eq!((from("203.0.113.1", "ann", "wrong"), from("203.0.113.1", "ann", "wrong")), (401, 401));
+    let stuffed: Vec<u16> = (0..20).map(|number| from("203.0.113.2", &format!("person{number}"), "wrong")).collect();
+    assert_eq!(stuffed, [[401; 12].as_slice(), &[429; 8]].concat());
+    let spraying = "portcullis_guard_spraying_sources{guard=\"login\"}";
+    until("the gauge has looked", || measured(&gateway, spraying) == 1);
+    let failures =
+        |known: &str| measured(&gateway, &format!("portcullis_guard_failures_total{{guard=\"login\",known=\"{known}\"}}"));
+    assert_eq!((failures("yes"), failures("no")), (2, 12));
+}
+
+#[test]
+fn taking_turns_between_accounts_gives_none_of_them_more_guesses_and_a_tag_is_another_account() {
+    let app = login();
+    let gateway = start(&app, BY_EMAIL);
+    for _ in 0..5 {
+        for email in ["ann@example.com", "bob@example.com", "ann+tag@example.com"] {
+            fail(&gateway, email, 1);
+        }
+    }
+    for email in ["ann@example.com", "bob@example.com", "ann+tag@example.com"] {
+        assert_locked(&gateway.ask(&attempt(email, "right")));
+    }
+    assert_eq!(app.count(), 15);
+    assert_eq!(gateway.ask(&attempt("ann+other@example.com", "right")).status, 200);
+}
+
 #[test]
 fn a_source_that_knew_the_password_lately_is_not_locked_out_from_elsewhere() {
     let app = login();

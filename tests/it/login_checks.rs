@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, Gateway, Request, TokenService, Upstream, issuer, upstream};
+use crate::support::{ADMIN_TOKEN, Answer, Gateway, Request, TokenService, Upstream, issuer, upstream};
 
 /// A service that knows one secret, `right`, wherever it is asked.
 fn service() -> Upstream {
@@ -121,4 +121,50 @@ fn a_check_by_the_subject_of_a_token_refuses_what_the_login_has_locked() {
         assert_eq!(gateway.ask(&Request::json("/login", &json!({ "email": "ann@example.com" }))).status, 401);
     }
     assert_eq!((exchange("anns"), exchange("bobs")), (429, 200));
+}
+
+#[test]
+fn a_client_that_fails_on_many_accounts_is_stopped_wherever_it_asks_from_and_can_be_cleared() {
+    let app = service();
+    let guard = "[network]\ntrusted_proxies = [\"127.0.0.1\"]\n[login_guard.apps]\naccount = { form = \"username\" }\n\
+         client = { form = \"client_id\" }\nby = [\"client\"]\nattempts = 3\nwithin = \"1h\"\n";
+    let login = route("/token", "access = \"public\"\nlogin_guard = \"apps\"");
+    let gateway = Gateway::start(&(guard.to_owned() + &upstream("app", &[app.address], "") + &login));
+    let ask = |client: &str, name: &str, secret: &str, from: &str| {
+        let fields = [("client_id", client), ("username", name), ("password", secret)];
+        gateway.ask(&Request::form("/token", &fields).field("X-Forwarded-For", from)).status
+    };
+    for (number, name) in ["ann", "bob", "cid"].into_iter().enumerate() {
+        assert_eq!(ask("shop", name, "wrong", &format!("203.0.113.{number}")), 401);
+    }
+    assert_eq!(ask("Shop", "dan", "right", "203.0.113.9"), 429);
+    assert_eq!(ask("till", "dan", "right", "203.0.113.9"), 200);
+    let bare = Request::form("/token", &[("username", "ann"), ("password", "right")]);
+    assert_eq!(gateway.ask(&bare).status, 400, "which names no client");
+    let admin = |method: &'static str| Request::new(method, "/admin/locks?client=shop").bearer(ADMIN_TOKEN).to(gateway.admin);
+    let lock = admin("GET").json()["locks"][0].clone();
+    assert_eq!((&lock["reason"], &lock["mark"], &lock["source"]), (&json!("window"), &json!(null), &json!(null)));
+    assert!(lock["client"].is_string());
+    assert_eq!(admin("DELETE").status, 200);
+    let gateway = Gateway::start_again(gateway.kill());
+    let again = Request::form("/token", &[("client_id", "shop"), ("username", "dan"), ("password", "right")]);
+    assert_eq!(gateway.ask(&again).status, 200);
+}
+
+#[test]
+fn the_client_of_a_token_is_counted_too() {
+    let (app, tokens) = (service(), TokenService::start());
+    tokens.issue("shops", &json!({ "sub": "ann", "client_id": "shop" }));
+    tokens.issue("tills", &json!({ "sub": "ann", "client_id": "till" }));
+    tokens.issue("nobodys", &json!({ "sub": "ann" }));
+    let guard =
+        "[login_guard.apps]\naccount = \"subject\"\nclient = \"token\"\nby = [\"client\"]\nattempts = 3\nwithin = \"1h\"\n";
+    let confirm = route("/confirm", "access = { bearer = { issuers = [\"main\"] } }\nlogin_guard = \"apps\"");
+    let config = guard.to_owned() + &issuer("main", tokens.address(), "") + &upstream("app", &[app.address], "") + &confirm;
+    let gateway = Gateway::start(&config);
+    let code = |token: &str, code: &str| gateway.ask(&Request::new("POST", "/confirm").bearer(token).body(code)).status;
+    for _ in 0..3 {
+        assert_eq!(code("shops", "wrong"), 401);
+    }
+    assert_eq!((code("shops", "right"), code("tills", "right"), code("nobodys", "right")), (429, 200, 403));
 }

@@ -9,12 +9,13 @@ use crate::config::sections::role::POINTER;
 use crate::config::table::Table;
 use crate::config::units::{days, minutes, seconds};
 use crate::config::values::{HEADER, NAME, TEXT};
-use crate::model::{AccountPlace, CountedBy, Location, Sign, WithoutStore};
+use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, Sign, WithoutStore};
 
 /// `[login_guard.NAME]`
 #[derive(Debug)]
 pub(crate) struct LoginGuard {
     pub(crate) account: Option<At<AccountPlace>>,
+    pub(crate) client: Option<At<ClientPlace>>,
     pub(crate) success: Option<At<Vec<At<Sign>>>>,
     pub(crate) failure: At<Vec<At<Sign>>>,
     pub(crate) by: At<Vec<CountedBy>>,
@@ -26,8 +27,12 @@ pub(crate) struct LoginGuard {
     pub(crate) on_store_outage: At<WithoutStore>,
 }
 
-const COUNTERS: &[(&str, CountedBy)] =
-    &[("account", CountedBy::Account), ("source", CountedBy::Source), ("account+source", CountedBy::AccountAndSource)];
+const COUNTERS: &[(&str, CountedBy)] = &[
+    ("account", CountedBy::Account),
+    ("source", CountedBy::Source),
+    ("account+source", CountedBy::AccountAndSource),
+    ("client", CountedBy::Client),
+];
 
 impl LoginGuard {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
@@ -37,6 +42,12 @@ impl LoginGuard {
                 account(),
                 "Where a login names its account: { json = \"/email\" }, { form = \"username\" }, { header = \"…\" }, or \"subject\" \
                  of the token that the route asks for.",
+            ),
+            client: t.optional(
+                "client",
+                client(),
+                "Where a login names its client, to count by that: { form = \"client_id\" }, { json = \"/client\" }, { header = \
+                 \"…\" }, or \"token\" for the client of the token that the route asks for.",
             ),
             success: t.optional(
                 "success",
@@ -54,7 +65,7 @@ impl LoginGuard {
                 "by",
                 Filled(Word(COUNTERS)),
                 vec![CountedBy::Account],
-                "What is counted by, each for itself: \"account\", \"source\", \"account+source\".",
+                "What is counted by, each for itself: \"account\", \"source\", \"account+source\", \"client\".",
             ),
             consecutive: t.or(
                 "consecutive",
@@ -79,6 +90,10 @@ impl LoginGuard {
 
 fn account() -> impl Notation<Value = AccountPlace> {
     Either { text: Word(&[("subject", AccountPlace::Subject)]), other: Keys(place), example: "{ json = \"/email\" }" }
+}
+
+fn client() -> impl Notation<Value = ClientPlace> {
+    Either { text: Word(&[("token", ClientPlace::Token)]), other: Keys(client_place), example: "{ form = \"client_id\" }" }
 }
 
 /// A guard that a route asks without trying a password.
@@ -114,11 +129,19 @@ pub(crate) fn check() -> impl Notation<Value = Vec<Check>> {
     })
 }
 
+fn client_place(t: &mut Table<'_>) -> ClientPlace {
+    location(t).map_or(ClientPlace::Token, ClientPlace::Told)
+}
+
 fn place(t: &mut Table<'_>) -> AccountPlace {
+    location(t).map_or(AccountPlace::Subject, AccountPlace::Told)
+}
+
+/// One of them is there, or its absence is reported.
+fn location(t: &mut Table<'_>) -> Option<Location> {
     t.exactly_one(&["header", "json", "form"]);
     let header = t.optional("header", HEADER, "In this header field.").map(|name| Location::Header(name.value));
     let json = t.optional("json", POINTER, "In this member of a JSON body (RFC 6901).").map(|at| Location::Json(at.value));
     let form = t.optional("form", TEXT, "In this parameter of a form.").map(|name| Location::Form(name.value.into()));
-    // One of them is there, or its absence is reported.
-    header.or(json).or(form).map_or(AccountPlace::Subject, AccountPlace::Told)
+    header.or(json).or(form)
 }

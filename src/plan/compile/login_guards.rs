@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{self, AccessRule, At, Finding};
-use crate::model::{AccountPlace, CountedBy, Location, NonEmpty, Sign, WithoutStore};
+use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, NonEmpty, Sign, WithoutStore};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
 use crate::plan::{GuardCheck, LoginGuard, LoginGuardId};
@@ -38,6 +38,7 @@ impl Workshop<'_> {
             id,
             name: name.into(),
             account: guard.account.as_ref()?.value.clone(),
+            client: guard.client.as_ref().map(|client| client.value.clone()),
             answers: AnswerRule {
                 success: guard.success.as_ref().map(|signs| bare(&signs.value)),
                 failure: bare(&guard.failure.value),
@@ -127,6 +128,11 @@ impl Workshop<'_> {
                 counters.push(*counted_by);
             }
         }
+        self.check_client(guard, counters.contains(&CountedBy::Client));
+        if counters.contains(&CountedBy::Client) && rule.window.is_none() {
+            let finding = Finding::error(by.place, "a client is counted in a window, and there is none");
+            self.report.add(finding.help("add `attempts` and `within`: there are no consecutive failures of a client"));
+        }
         if counters.contains(&CountedBy::Source) && rule.window.is_none() {
             let finding = Finding::error(by.place, "a source is counted in a window, and there is none");
             let help =
@@ -142,9 +148,23 @@ impl Workshop<'_> {
         NonEmpty::new(counters).ok()
     }
 
+    fn check_client(&mut self, guard: &config::LoginGuard, counted: bool) {
+        match (&guard.client, counted) {
+            (None, true) => {
+                let finding = Finding::error(guard.by.place, "`client` is missing beside this");
+                self.report.add(finding.help("say where a login names its client: client = { form = \"client_id\" }"));
+            }
+            (Some(client), false) => {
+                let finding = Finding::error(client.place, "no client is counted");
+                self.report.add(finding.context(guard.by.place, "add \"client\" here"));
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+    }
+
     /// The guards of a route, and those whose locks hold there.
     pub(super) fn guarded(&mut self, route: &config::Route, guards: &Directory<Arc<LoginGuard>>) -> Result<Guarded, Mistaken> {
-        let mut places: Vec<(&At<String>, AccountPlace)> = Vec::new();
+        let mut places: Vec<Looking<'_>> = Vec::new();
         let (mut named, mut checks): (Vec<Arc<LoginGuard>>, Vec<GuardCheck>) = (Vec::new(), Vec::new());
         let mut mistaken = false;
         for name in route.login_guard.iter().flat_map(|names| &names.value) {
@@ -153,7 +173,7 @@ impl Workshop<'_> {
                 continue;
             };
             self.check_first(name, &places);
-            places.push((name, guard.account.clone()));
+            places.push(Looking { name, account: guard.account.clone(), client: guard.client.clone() });
             named.push(Arc::clone(guard));
         }
         for check in route.check.iter().flat_map(|checks| &checks.value) {
@@ -164,8 +184,9 @@ impl Workshop<'_> {
             };
             self.check_first(name, &places);
             let account = check.account.as_ref().map_or(&guard.account, |account| &account.value).clone();
-            places.push((name, account.clone()));
-            checks.push(GuardCheck { guard: guard.id, name: Arc::clone(&guard.name), account });
+            let client = guard.client.clone();
+            places.push(Looking { name, account: account.clone(), client: client.clone() });
+            checks.push(GuardCheck { guard: guard.id, name: Arc::clone(&guard.name), account, client });
         }
         self.check_places(route, &places);
         // In one order on every route, so that two that wait do not wait for each other.
@@ -173,52 +194,76 @@ impl Workshop<'_> {
         if mistaken { Err(Mistaken) } else { Ok((named.into(), checks.into())) }
     }
 
-    fn check_first(&mut self, name: &At<String>, before: &[(&At<String>, AccountPlace)]) {
-        if let Some((first, _)) = before.iter().find(|(first, _)| first.value == name.value) {
+    fn check_first(&mut self, name: &At<String>, before: &[Looking<'_>]) {
+        if let Some(first) = before.iter().find(|first| first.name.value == name.value) {
             let finding = Finding::error(name.place, format!("`{}` is named twice", name.value));
-            self.report.add(finding.context(first.place, "the first time"));
+            self.report.add(finding.context(first.name.place, "the first time"));
         }
     }
 
-    fn check_places(&mut self, route: &config::Route, places: &[(&At<String>, AccountPlace)]) {
-        for (index, (name, place)) in places.iter().enumerate() {
-            self.check_subject(route, name, place);
-            self.check_bodies(route, name, place);
-            let others = places.get(..index).unwrap_or_default().iter();
-            if let Some((other, _)) = others.filter(|(_, other)| differ(other, place)).last() {
-                let finding = Finding::error(name.place, "a body is either JSON or a form, and these two look in both");
-                self.report.add(finding.context(other.place, "the other one"));
+    fn check_places(&mut self, route: &config::Route, places: &[Looking<'_>]) {
+        for (index, looking) in places.iter().enumerate() {
+            self.check_token(route, looking);
+            self.check_bodies(route, looking);
+            let others = places.get(..=index).unwrap_or_default().iter();
+            if let Some(other) = others.filter(|other| looking.differs_from(other.bodies())).last() {
+                let place = looking.name.place;
+                self.report.add(if other.name.place == place {
+                    Finding::error(place, "a body is either JSON or a form, and this guard looks in both")
+                } else {
+                    let finding = Finding::error(place, "a body is either JSON or a form, and these two look in both");
+                    finding.context(other.name.place, "the other one")
+                });
             }
         }
     }
 
-    fn check_subject(&mut self, route: &config::Route, name: &At<String>, place: &AccountPlace) {
-        let Some(access) = route.access.as_ref().filter(|_| *place == AccountPlace::Subject) else { return };
+    fn check_token(&mut self, route: &config::Route, looking: &Looking<'_>) {
+        let what = match (&looking.account, &looking.client) {
+            (AccountPlace::Subject, _) => "subject",
+            (AccountPlace::Told(_), Some(ClientPlace::Token)) => "client",
+            (AccountPlace::Told(_), Some(ClientPlace::Told(_)) | None) => return,
+        };
+        let Some(access) = &route.access else { return };
         match access.value {
             AccessRule::Bearer(_) => {}
             AccessRule::Public | AccessRule::Optional(_) => {
-                let title = format!("`{}` counts by the subject of a token, but this route needs none", name.value);
-                self.report.add(Finding::error(name.place, title).context(access.place, "`bearer` is needed here"));
+                let title = format!("`{}` counts by the {what} of a token, but this route needs none", looking.name.value);
+                self.report.add(Finding::error(looking.name.place, title).context(access.place, "`bearer` is needed here"));
             }
         }
     }
 
     /// A body is read in one way: what the role and the guard look for is in JSON or in a form, not in both.
-    fn check_bodies(&mut self, route: &config::Route, name: &At<String>, place: &AccountPlace) {
+    fn check_bodies(&mut self, route: &config::Route, looking: &Looking<'_>) {
         let Some(role) = &route.role else { return };
-        let differs = |at: &&At<Location>| differ(&AccountPlace::Told(at.value.clone()), place);
+        let differs = |at: &&At<Location>| looking.differs_from(std::iter::once(&at.value));
         if let Some(other) = role.value.token.iter().chain(&role.value.subject).find(differs) {
-            let finding = Finding::error(name.place, "a body is either JSON or a form, and the account is in the other");
+            let finding =
+                Finding::error(looking.name.place, "a body is either JSON or a form, and the account is in the other");
             self.report.add(finding.context(other.place, "what the role looks for"));
         }
     }
 }
 
-fn differ(one: &AccountPlace, other: &AccountPlace) -> bool {
-    use AccountPlace::Told;
-    let is_json = |place: &AccountPlace| matches!(place, Told(Location::Json(_)));
-    let is_form = |place: &AccountPlace| matches!(place, Told(Location::Form(_)));
-    (is_json(one) && is_form(other)) || (is_form(one) && is_json(other))
+/// Where a guard looks in a route's requests.
+struct Looking<'a> {
+    name: &'a At<String>,
+    account: AccountPlace,
+    client: Option<ClientPlace>,
+}
+
+impl Looking<'_> {
+    fn bodies(&self) -> impl Iterator<Item = &Location> {
+        crate::plan::login_guard::places(&self.account, self.client.as_ref())
+    }
+
+    fn differs_from<'a>(&self, mut others: impl Iterator<Item = &'a Location>) -> bool {
+        let differ = |one: &Location, other: &Location| {
+            matches!((one, other), (Location::Json(_), Location::Form(_)) | (Location::Form(_), Location::Json(_)))
+        };
+        others.any(|other| self.bodies().any(|own| differ(own, other)))
+    }
 }
 
 /// Whether a sign is about every answer that another is about.

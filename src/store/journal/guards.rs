@@ -12,7 +12,7 @@ use crate::model::{SourceKey, Timestamp};
 use crate::store::journal::file::Fault;
 use crate::store::login_guard::{Counted, CounterName, GuardKey, GuardMemory};
 
-/// Since version 2. `account` is the keyed hash, `source` an address; empty where the counter has none.
+/// Since version 2. `account` and `client` are keyed hashes, `source` an address; empty where the counter has none.
 pub(super) const TABLES: &str = "
     CREATE TABLE secret (
         name  TEXT PRIMARY KEY,
@@ -22,6 +22,7 @@ pub(super) const TABLES: &str = "
         guard        TEXT NOT NULL,
         account      BLOB NOT NULL,
         source       TEXT NOT NULL,
+        client       BLOB NOT NULL,
         acquainted   INTEGER NOT NULL CHECK (acquainted IN (0, 1)),
         failed       INTEGER NOT NULL,
         failed_at    INTEGER NOT NULL,
@@ -30,7 +31,7 @@ pub(super) const TABLES: &str = "
         recent_at    INTEGER NOT NULL,
         met          INTEGER,
         expires      INTEGER NOT NULL,
-        PRIMARY KEY (guard, account, source, acquainted)
+        PRIMARY KEY (guard, account, source, client, acquainted)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX login_counter_by_expires ON login_counter (expires);
 ";
@@ -50,7 +51,7 @@ pub(super) fn recall(db: &Connection, fresh: GuardKey) -> Result<GuardMemory, Fa
     };
     let mut counters: HashMap<String, Vec<(CounterName, Counted)>> = HashMap::new();
     let mut statement = db.prepare(
-        "SELECT guard, account, source, acquainted, failed, failed_at, locked_until, recent, recent_at, met, expires
+        "SELECT guard, account, source, client, acquainted, failed, failed_at, locked_until, recent, recent_at, met, expires
              FROM login_counter ORDER BY expires DESC",
     )?;
     let mut rows = statement.query([])?;
@@ -64,44 +65,49 @@ pub(super) fn recall(db: &Connection, fresh: GuardKey) -> Result<GuardMemory, Fa
 
 /// `None` if it is none that was ever written.
 fn name(row: &Row<'_>) -> rusqlite::Result<Option<CounterName>> {
-    let (account, source): (Vec<u8>, String) = (row.get(1)?, row.get(2)?);
-    let account = if account.is_empty() { Some(None) } else { account.try_into().ok().map(Some) };
+    let (account, source, client): (Vec<u8>, String, Vec<u8>) = (row.get(1)?, row.get(2)?, row.get(3)?);
+    let hash = |bytes: Vec<u8>| if bytes.is_empty() { Some(None) } else { bytes.try_into().ok().map(Some) };
+    let (account, client) = (hash(account), hash(client));
     let source = if source.is_empty() {
         Some(None)
     } else {
         source.parse::<IpAddr>().ok().map(|address| Some(SourceKey::told(address)))
     };
-    let acquainted = row.get(3)?;
-    Ok(account.zip(source).map(|(account, source)| CounterName { account, source, acquainted }))
+    let acquainted = row.get(4)?;
+    let whole = account.zip(source).zip(client);
+    Ok(whole.map(|((account, source), client)| CounterName { account, source, client, acquainted }))
 }
 
 fn counted(row: &Row<'_>) -> rusqlite::Result<Counted> {
     let instant = |column| row.get(column).map(Timestamp::from_millis);
     let perhaps = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(Timestamp::from_millis));
     Ok(Counted {
-        failed: row.get(4)?,
-        failed_at: instant(5)?,
-        locked_until: perhaps(6)?,
-        recent: row.get(7)?,
-        recent_at: instant(8)?,
-        met: perhaps(9)?,
-        expires: instant(10)?,
+        failed: row.get(5)?,
+        failed_at: instant(6)?,
+        locked_until: perhaps(7)?,
+        recent: row.get(8)?,
+        recent_at: instant(9)?,
+        met: perhaps(10)?,
+        expires: instant(11)?,
     })
 }
 
 /// Writes down how a counter stands, or that nothing of it is to be remembered.
 pub(super) fn keep(db: &Connection, guard: &str, name: &CounterName, counted: Option<&Counted>) -> rusqlite::Result<()> {
-    let account: &[u8] = name.account.as_ref().map_or(&[], |account| account.as_slice());
+    let bytes = |hash: &Option<[u8; 32]>| hash.map(Vec::from).unwrap_or_default();
+    let (account, client) = (bytes(&name.account), bytes(&name.client));
     let source = name.source.map(|source| source.address().to_string()).unwrap_or_default();
     let Some(counted) = counted else {
-        let forget = "DELETE FROM login_counter WHERE guard = ?1 AND account = ?2 AND source = ?3 AND acquainted = ?4";
-        return db.prepare_cached(forget)?.execute((guard, account, source, name.acquainted)).map(|_| ());
+        let forget =
+            "DELETE FROM login_counter WHERE guard = ?1 AND account = ?2 AND source = ?3 AND client = ?4 AND acquainted = ?5";
+        return db.prepare_cached(forget)?.execute((guard, account, source, client, name.acquainted)).map(|_| ());
     };
-    db.prepare_cached("INSERT OR REPLACE INTO login_counter VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?
+    db.prepare_cached("INSERT OR REPLACE INTO login_counter VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?
         .execute((
             guard,
             account,
             source,
+            client,
             name.acquainted,
             counted.failed,
             counted.failed_at.as_millis(),
@@ -117,8 +123,8 @@ pub(super) fn keep(db: &Connection, guard: &str, name: &CounterName, counted: Op
 /// Deletes at most `limit` counters that mean nothing any more; how many.
 pub(super) fn forget(db: &Connection, now: Timestamp, limit: u32) -> rusqlite::Result<usize> {
     db.prepare_cached(
-        "DELETE FROM login_counter WHERE (guard, account, source, acquainted) IN
-             (SELECT guard, account, source, acquainted FROM login_counter WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        "DELETE FROM login_counter WHERE (guard, account, source, client, acquainted) IN
+             (SELECT guard, account, source, client, acquainted FROM login_counter WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
     )?
     .execute((now.as_millis(), limit))
 }

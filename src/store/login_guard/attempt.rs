@@ -55,8 +55,9 @@ impl Attempt {
             None => (false, None),
             Some(Hold::There(held)) => (false, Some(Telling::Ending(held.ended(ending)))),
             Some(hold @ Hold::Here(_)) => {
+                let known = hold.acquainted();
                 let (locks, held) = settle_here(&guard, caller, hold, ending);
-                guard.settled(caller, ending, locks);
+                guard.settled(caller, known, ending, locks);
                 (locks, held.map(Telling::Late))
             }
         };
@@ -80,8 +81,9 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
+            let known = hold.acquainted();
             let (locks, _) = settle_here(&self.guard, self.caller, hold, self.if_dropped);
-            self.guard.settled(self.caller, self.if_dropped, locks);
+            self.guard.settled(self.caller, known, self.if_dropped, locks);
         }
     }
 }
@@ -89,10 +91,10 @@ impl Drop for Attempt {
 /// Settles what can be settled at once; whether that locks here, and what the store is to be told, which it is when that is
 /// dropped at the latest.
 fn settle_here(guard: &LoginGuard, caller: Caller, hold: Hold, ending: Ending) -> (bool, Option<Held>) {
+    let acquainted = hold.acquainted();
     match hold {
         Hold::There(held) => (false, Some(held.ended(ending))),
         Hold::Here(reservations) => {
-            let acquainted = reservations.iter().any(|reservation| reservation.acquainted);
             let locks = guard.counters.settle(&guard.terms, caller, reservations, ending, guard.clock.now());
             let team = guard.team.as_ref().filter(|_| ending != Ending::Abandoned);
             (locks, team.map(|team| team.held(caller, acquainted, ending)))
@@ -108,8 +110,9 @@ impl Settled {
         match telling {
             None => {}
             Some(Telling::Ending(held)) => {
+                let known = held.acquainted();
                 let locks = held.settle().await;
-                guard.settled(caller, ending, locks);
+                guard.settled(caller, known, ending, locks);
             }
             Some(Telling::Late(held)) => held.tell().await,
         }

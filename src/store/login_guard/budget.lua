@@ -11,7 +11,7 @@
 --       length, whether successes count in it (0, 1); the lease; for how long a source is known, how many of an account are; how
 --       many counters there may be; how the attempt ended ("failed", "succeeded", "abandoned", or nothing); whether the account
 --       knows the source, as "begin" said; then of each counter what it counts by, "account" (with what it knows), "account
---       alone", "known", "both" or "source", and its tag, which says whose it is where locks are listed; of "account" two tags.
+--       alone", "known", "both", "source" or "client", and its tag, which says whose it is where locks are listed; of "account" two tags.
 -- Answer: the outcome; what is left of what refuses (begin), or whether there is a lock now (settle); whether the account knows
 --       the source; then of each counter what rules::login_budget::Kept has: consecutive failures, how long ago the last was,
 --       what is left of its lock, what its window counts, how long ago the last of that was.
@@ -203,7 +203,8 @@ local function count(counter)
   end
   if counter.attempts > 0 and ending == 'failed' then
     counter.failed, counter.failed_at = counter.failed + 1, now
-    if counter.failed >= counter.attempts then
+    -- One that comes during a lock, having begun long before it, leaves the lock as it is.
+    if counter.failed >= counter.attempts and not (counter.locked and now < counter.locked) then
       counter.locked = now + lock_for
     end
   elseif counter.attempts > 0 and ending == 'succeeded' then
@@ -277,7 +278,7 @@ while word <= #ARGV do
     end
     key, word = key + 3, word + 3
   else
-    counters[#counters + 1] = read(KEYS[key], tag, kind == 'known', kind ~= 'source')
+    counters[#counters + 1] = read(KEYS[key], tag, kind == 'known', kind ~= 'source' and kind ~= 'client')
     key, word = key + 1, word + 2
   end
 end

@@ -48,6 +48,8 @@ pub enum Whose<'a> {
     Mark(AccountMark),
     /// Those of a source, whatever account they are about.
     Source(SourceKey),
+    /// Those of a client, as a login would write it.
+    Client(&'a str),
 }
 
 /// A counter that admits nobody for now.
@@ -57,6 +59,8 @@ pub struct Lock {
     pub account: Option<AccountMark>,
     /// The source, if it counts one.
     pub source: Option<SourceKey>,
+    /// The client, if it counts one.
+    pub client: Option<AccountMark>,
     /// What closed it.
     pub by: ClosedBy,
     /// How many failures that took.
@@ -83,6 +87,7 @@ impl Lock {
         Self {
             account: name.account.as_ref().map(AccountMark::of),
             source: name.source,
+            client: name.client.as_ref().map(AccountMark::of),
             by: closed.by,
             failures: closed.failures,
             since: now.wall.before(closed.ago),
@@ -98,13 +103,12 @@ fn whole_millis(left: Duration) -> Duration {
 }
 
 pub(super) fn position(name: &CounterName) -> String {
-    let account = name.account.map(|account| {
-        let (beginning, _) = account.split_at(16);
-        beginning.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte))
-    });
-    let account = account.map(|account| format!("{account:032x}"));
-    let source = name.source.map(|source| source.address().to_string());
-    format!("{}~{}~{}", account.unwrap_or_default(), source.unwrap_or_default(), u8::from(name.acquainted))
+    let digits = |hash: Option<AccountHash>| {
+        let beginning = hash.map(|hash| hash.iter().take(16).fold(0_u128, |number, byte| number << 8 | u128::from(*byte)));
+        beginning.map(|number| format!("{number:032x}")).unwrap_or_default()
+    };
+    let source = name.source.map(|source| source.address().to_string()).unwrap_or_default();
+    format!("{}~{source}~{}~{}", digits(name.account), digits(name.client), u8::from(name.acquainted))
 }
 
 impl LoginGuard {
@@ -170,19 +174,18 @@ impl LoginGuard {
 
     /// Which counters are somebody's; `None` if it cannot be anybody.
     fn means(&self, whose: Whose<'_>) -> Option<impl Fn(&CounterName) -> bool + use<>> {
-        let account = match whose {
-            Whose::Account(name) => Some(self.hash(&fold(name)?)),
-            Whose::Mark(_) | Whose::Source(_) => None,
-        };
-        let (mark, source) = match whose {
-            Whose::Account(_) => (None, None),
-            Whose::Mark(mark) => (Some(mark), None),
-            Whose::Source(source) => (None, Some(source)),
-        };
+        let (mut account, mut mark, mut source, mut client) = (None, None, None, None);
+        match whose {
+            Whose::Account(name) => account = Some(self.hash(&fold(name)?)),
+            Whose::Mark(wanted) => mark = Some(wanted),
+            Whose::Source(wanted) => source = Some(wanted),
+            Whose::Client(name) => client = Some(self.hash(&fold(name)?)),
+        }
         Some(move |name: &CounterName| {
             account.is_none_or(|account| name.account == Some(account))
                 && mark.is_none_or(|mark| name.account.as_ref().map(AccountMark::of) == Some(mark))
                 && source.is_none_or(|source| name.source == Some(source))
+                && client.is_none_or(|client| name.client == Some(client))
         })
     }
 }

@@ -41,6 +41,8 @@ pub struct CounterName {
     pub account: Option<AccountHash>,
     /// The source, if it counts one.
     pub source: Option<SourceKey>,
+    /// The client's hash, if it counts one.
+    pub client: Option<AccountHash>,
     /// Whether it is that of a source from which the account succeeded lately.
     pub acquainted: bool,
 }
@@ -99,11 +101,11 @@ pub trait GuardLedger: Send + Sync + fmt::Debug {
 
 impl CounterName {
     pub(super) fn of(key: CounterKey, acquainted: bool) -> Self {
-        Self { account: key.account, source: key.source, acquainted }
+        Self { account: key.account, source: key.source, client: key.client, acquainted }
     }
 
     pub(super) fn key(&self) -> CounterKey {
-        CounterKey { account: self.account, source: self.source }
+        CounterKey { account: self.account, source: self.source, client: self.client }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the counters of a guard are called in the store that gateways share, and how a lock there says whose it is.
 //!
-//! Imports `store::valkey`'s names. Nobody is named there: accounts and sources stand in it as MACs, and the source of a lock,
+//! Imports `store::valkey`'s names. Nobody is named there: accounts, clients and sources stand in it as MACs, and the source of a lock,
 //! which an operator wants to see, under a pad that only gateways can make.
 
 use std::net::IpAddr;
@@ -14,7 +14,8 @@ use crate::store::valkey::Names;
 /// The bytes of a MAC.
 const MAC: usize = 16;
 
-/// What a lock says of itself: the MAC of its counter, the hash of its account, its source under a pad, and what kind it is of.
+/// What a lock says of itself: the MAC of its counter, the hash of its account or client (no counter is by both), its source
+/// under a pad, and what kind it is of.
 pub(super) const TAG: usize = MAC + 32 + MAC + 1;
 
 /// The names of counters, and what the script is to know of each: two lists that belong together.
@@ -48,6 +49,7 @@ impl Places {
         let name = |account: bool, source: bool, acquainted| CounterName {
             account: account.then_some(caller.account),
             source: source.then_some(caller.source),
+            client: None,
             acquainted,
         };
         for counted_by in terms.by.iter() {
@@ -61,6 +63,9 @@ impl Places {
                 }
                 CountedBy::AccountAndSource => places.add(names, terms, &name(true, true, false)),
                 CountedBy::Source => places.add(names, terms, &name(false, true, false)),
+                CountedBy::Client => {
+                    places.add(names, terms, &CounterName { client: caller.client, ..name(false, false, false) });
+                }
             }
         }
         places
@@ -98,23 +103,25 @@ fn kind(counter: &CounterName) -> &'static str {
         (Some(_), Some(_), true) => "known",
         (Some(_), Some(_), false) => "both",
         (Some(_), None, _) => "account alone",
-        (None, _, _) => "source",
+        (None, Some(_), _) => "source",
+        (None, None, _) => "client",
     }
 }
 
 impl Place {
     fn new(names: &Names, terms: &GuardTerms, counter: &CounterName) -> Self {
         let address = counter.source.map(SourceKey::octets);
-        let account = counter.account.unwrap_or_default();
+        let hash = counter.account.or(counter.client).unwrap_or_default();
         let kind = kind(counter);
-        let mac = names.hash([kind.as_bytes(), &account, address.as_ref().map_or(&[], <[u8; 16]>::as_slice)]);
+        let mac = names.hash([kind.as_bytes(), &hash, address.as_ref().map_or(&[], <[u8; 16]>::as_slice)]);
         let key = names.of("login", &terms.name, &mac, true);
         let pad = pad(names, &mac);
         let hidden = address.unwrap_or_default();
         let mut tag = [0; TAG];
         let hidden = hidden.iter().zip(&pad).map(|(byte, pad)| byte ^ pad);
-        let flags = u8::from(counter.account.is_some()) | u8::from(address.is_some()) << 1 | u8::from(counter.acquainted) << 2;
-        let bytes = mac.iter().chain(&account).copied().chain(hidden).chain([flags]);
+        let told = [counter.account.is_some(), address.is_some(), counter.acquainted, counter.client.is_some()];
+        let flags = told.iter().rev().fold(0, |flags, is_so| flags << 1 | u8::from(*is_so));
+        let bytes = mac.iter().chain(&hash).copied().chain(hidden).chain([flags]);
         tag.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
         Self { key, tag }
     }
@@ -127,15 +134,16 @@ fn pad(names: &Names, mac: &[u8; MAC]) -> [u8; MAC] {
 /// Which counter has this tag; `None` if it is none that a gateway made.
 pub(super) fn named(names: &Names, tag: &[u8]) -> Option<CounterName> {
     let (mac, rest) = tag.split_first_chunk::<MAC>()?;
-    let (account, rest) = rest.split_first_chunk::<32>()?;
+    let (hash, rest) = rest.split_first_chunk::<32>()?;
     let (hidden, rest) = rest.split_first_chunk::<MAC>()?;
     let [flags] = *rest else { return None };
     let pad = pad(names, mac);
     let mut address = [0; MAC];
     address.iter_mut().zip(hidden.iter().zip(&pad)).for_each(|(to, (byte, pad))| *to = byte ^ pad);
     Some(CounterName {
-        account: (flags & 1 != 0).then_some(*account),
+        account: (flags & 1 != 0).then_some(*hash),
         source: (flags & 2 != 0).then(|| SourceKey::told(IpAddr::from(address).to_canonical())),
+        client: (flags & 8 != 0).then_some(*hash),
         acquainted: flags & 4 != 0,
     })
 }

@@ -34,6 +34,15 @@ pub(super) type AccountHash = [u8; 32];
 pub(super) struct Caller {
     pub(super) account: AccountHash,
     pub(super) source: SourceKey,
+    /// The hash of the client, where the guard counts by it.
+    pub(super) client: Option<AccountHash>,
+}
+
+impl Caller {
+    /// The account and the source together.
+    fn both(&self) -> CounterKey {
+        CounterKey { account: Some(self.account), source: Some(self.source), client: None }
+    }
 }
 
 /// What a counter is about.
@@ -41,6 +50,7 @@ pub(super) struct Caller {
 pub(super) struct CounterKey {
     pub(super) account: Option<AccountHash>,
     pub(super) source: Option<SourceKey>,
+    pub(super) client: Option<AccountHash>,
 }
 
 #[derive(Debug, Default)]
@@ -142,18 +152,19 @@ impl Table {
     }
 
     pub(super) fn counter(&self, counted_by: CountedBy, terms: &GuardTerms, caller: Caller, now: Tick) -> Reservation {
-        let both = CounterKey { account: Some(caller.account), source: Some(caller.source) };
+        let both = caller.both();
         let acquainted = counted_by == CountedBy::Account && self.acquaintances.knows(&both, now);
         Self::drawn_on(counted_by, terms, caller, acquainted)
     }
 
     /// The counter of an attempt whose source its account knows, or does not.
     pub(super) fn drawn_on(counted_by: CountedBy, terms: &GuardTerms, caller: Caller, acquainted: bool) -> Reservation {
-        let both = CounterKey { account: Some(caller.account), source: Some(caller.source) };
+        let both = caller.both();
         let key = match counted_by {
             CountedBy::Account if !acquainted => CounterKey { source: None, ..both },
             CountedBy::Account | CountedBy::AccountAndSource => both,
             CountedBy::Source => CounterKey { account: None, ..both },
+            CountedBy::Client => CounterKey { account: None, source: None, client: caller.client },
         };
         Reservation { key, rule: terms.rule_of(&CounterName::of(key, acquainted)), acquainted }
     }
@@ -200,7 +211,7 @@ impl Table {
 
     /// Notes a success of an account at a source; what of that is to be written down.
     pub(super) fn meet(&mut self, caller: Caller, rule: &BudgetRule, now: Now) -> Vec<Noted> {
-        let key = CounterKey { account: Some(caller.account), source: Some(caller.source) };
+        let key = caller.both();
         let mut changed = Vec::new();
         if self.acquaintances.meet(key, rule, now.tick, |gone| changed.push((CounterName::of(gone, true), None))) {
             changed.push(self.noted(CounterName::of(key, true), rule, now));

@@ -300,7 +300,21 @@ impl Team {
     }
 }
 
+impl Hold {
+    /// Whether the account had succeeded from there lately, as far as it is counted by.
+    pub(super) fn acquainted(&self) -> bool {
+        match self {
+            Self::Here(reservations) => reservations.iter().any(|reservation| reservation.acquainted),
+            Self::There(held) => held.acquainted(),
+        }
+    }
+}
+
 impl Held {
+    pub(super) fn acquainted(&self) -> bool {
+        self.settlement.acquainted
+    }
+
     /// The same, now that it is known how it ended. Whoever hangs up from now on has still been answered.
     pub(super) fn ended(mut self, ending: Ending) -> Self {
         self.settlement.ending = ending;

@@ -36,6 +36,10 @@ impl GuardWitness for Told {
         self.0.lock().unwrap().push(happening);
     }
 
+    fn failed(&self, guard: &str, _: bool) {
+        assert_eq!(guard, "login");
+    }
+
     fn not_kept(&self) {
         unreachable!("nothing is written down");
     }
@@ -71,7 +75,7 @@ impl World {
     }
 
     async fn attempt(&self, account: &str, from: u8, ending: Ending) -> Result<(), Denial> {
-        let attempt = self.guard.begin(account, source(from)).await?;
+        let attempt = self.guard.begin(who(account, from)).await?;
         attempt.settle(ending).written().await;
         Ok(())
     }
@@ -86,6 +90,10 @@ impl World {
         let table = self.guard.counters.table();
         (table.counters.budgets.len(), table.counters.order.len())
     }
+}
+
+fn who(account: &str, from: u8) -> Who<'_> {
+    Who { account, source: source(from), client: None }
 }
 
 fn source(number: u8) -> SourceKey {
@@ -111,7 +119,7 @@ async fn the_fifth_failure_locks_wherever_the_next_comes_from_and_the_lock_has_a
 async fn an_attempt_that_is_dropped_or_given_back_counts_nothing() {
     let world = World::new(&[CountedBy::Account, CountedBy::Source], windowed());
     for _ in 0..20 {
-        drop(world.guard.begin("ann", source(1)).await.unwrap());
+        drop(world.guard.begin(who("ann", 1)).await.unwrap());
         assert_eq!(world.attempt("ann", 1, Ending::Abandoned).await, Ok(()));
     }
     assert_eq!(*world.told.0.lock().unwrap(), [Happening::GivenBack; 40]);
@@ -158,7 +166,7 @@ async fn counters_are_reserved_together_or_not_at_all() {
     world.pass(Duration::from_mins(1));
     let mut held = Vec::new();
     for _ in 0..3 {
-        held.push(world.guard.try_begin(Caller { account: world.guard.hash("bob"), source: source(1) }).await);
+        held.push(world.guard.try_begin(world.guard.caller(who("bob", 1))).await);
     }
     assert!(held.iter().all(|outcome| matches!(outcome, Some(Ok(_)))), "what was refused holds nothing of bob's");
 }
@@ -168,9 +176,9 @@ async fn when_only_attempts_in_flight_are_in_the_way_the_next_waits_for_one_to_s
     let world = World::new(&[CountedBy::Account], locking());
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(world.guard.begin("ann", source(1)).await.unwrap());
+        held.push(world.guard.begin(who("ann", 1)).await.unwrap());
     }
-    let mut waiting = Box::pin(world.guard.begin("ann", source(2)));
+    let mut waiting = Box::pin(world.guard.begin(who("ann", 2)));
     tokio::select! { biased; _ = &mut waiting => panic!("there was none left"), () = async {} => {} }
     held.pop().unwrap().settle(Ending::Succeeded).written().await;
     assert!(waiting.await.is_ok());
@@ -181,7 +189,7 @@ async fn whoever_finds_no_place_to_wait_is_not_told_of_a_lock() {
     let world = World::new(&[CountedBy::Account], locking());
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(world.guard.begin("ann", source(1)).await.unwrap());
+        held.push(world.guard.begin(who("ann", 1)).await.unwrap());
     }
     let _all = world.guard.waiting.try_acquire_many(u32::try_from(WAITING).unwrap()).unwrap();
     assert_eq!(world.attempt("ann", 1, Ending::Failed).await, Err(Denial::LimitReached(Duration::from_secs(1))));

@@ -11,7 +11,7 @@ fn source(last: u8) -> SourceKey {
 }
 
 fn name(account: u8) -> CounterName {
-    CounterName { account: Some([account; 32]), source: None, acquainted: false }
+    CounterName { account: Some([account; 32]), source: None, client: None, acquainted: false }
 }
 
 fn counted(expires: i64) -> Counted {
@@ -39,8 +39,8 @@ async fn what_was_written_is_on_the_disk_and_a_counter_is_as_it_stood_last() {
     let (folder, after) = (Folder::new(), Folder::new());
     let (journal, memory) = recall(&folder, began(1000));
     assert_eq!((memory.key, memory.counters.len()), (KEY, 0));
-    let by_source = CounterName { account: None, source: Some(source(1)), acquainted: false };
-    let acquaintance = CounterName { account: Some([2; 32]), source: Some(source(1)), acquainted: true };
+    let by_source = CounterName { account: None, source: Some(source(1)), client: None, acquainted: false };
+    let acquaintance = CounterName { account: Some([2; 32]), source: Some(source(1)), client: None, acquainted: true };
     let met = Counted { met: Some(Timestamp::from_secs(900)), locked_until: None, ..counted(5000) };
     note(&journal, name(1), Some(counted(3000)));
     note(&journal, name(1), Some(counted(4000)));

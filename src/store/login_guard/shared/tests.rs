@@ -114,7 +114,7 @@ fn source(number: u8) -> SourceKey {
 fn caller(account: &str, from: u8) -> Caller {
     let mut hash = [0; 32];
     hash[..account.len()].copy_from_slice(account.as_bytes());
-    Caller { account: hash, source: source(from) }
+    Caller { account: hash, source: source(from), client: Some(hash) }
 }
 
 fn locking() -> BudgetRule {
@@ -187,6 +187,21 @@ fn a_reservation_whose_holder_is_gone_ends_with_its_lease() {
         let late = world.settle(&places, id, Ending::Failed, false);
         assert_eq!(late.locks(), number == 4, "who lived all the same still counts");
     }
+}
+
+#[test]
+fn a_failure_that_comes_during_a_lock_leaves_its_end_as_it_is() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let (late, _) = world.begin(&places);
+    world.now += 60_000;
+    for _ in 0..5 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    world.now += 1_000;
+    assert!(world.settle(&places, late, Ending::Failed, false).locks());
+    let left = Duration::from_secs(1_799);
+    assert_eq!(world.refusal("ann", 1), Some(Refusal::Answer(Answer::Locked(left))));
 }
 
 #[test]
@@ -347,6 +362,8 @@ proptest! {
         for step in steps {
             model.end_leases(&rule, world.now);
             let now = world.tick();
+            // A counter that means nothing any more is gone, and with it which settlements it was told.
+            last = last.filter(|_| !model.budget.is_blank(&rule, now));
             let said = match step {
                 Step::Wait(millis) => {
                     world.now += millis;
@@ -400,8 +417,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 fn counted_by() -> impl Strategy<Value = Vec<CountedBy>> {
-    let all = vec![CountedBy::Account, CountedBy::AccountAndSource, CountedBy::Source];
-    prop::sample::subsequence(all, 1..=3).prop_shuffle()
+    let all = vec![CountedBy::Account, CountedBy::AccountAndSource, CountedBy::Source, CountedBy::Client];
+    prop::sample::subsequence(all, 1..=4).prop_shuffle()
 }
 
 proptest! {
@@ -461,10 +478,11 @@ proptest! {
 fn keys_of_one_attempt_stand_in_one_slot_and_name_nobody() {
     let Some(Store { valkey, .. }) = store() else { return };
     let names = valkey.names().clone();
-    let by = NonEmpty::new(vec![CountedBy::Account, CountedBy::AccountAndSource, CountedBy::Source]).unwrap();
+    let all = vec![CountedBy::Account, CountedBy::AccountAndSource, CountedBy::Source, CountedBy::Client];
+    let by = NonEmpty::new(all).unwrap();
     let terms = GuardTerms { name: Arc::from("each"), by, rule: locking() };
     let places = Places::of_attempt(&names, &terms, caller("ann@example.com", 1));
-    assert_eq!(places.keys.len(), 7);
+    assert_eq!(places.keys.len(), 8);
     for (at, key) in places.keys.iter().enumerate() {
         assert!(key.starts_with("test:{login:each}:") && key.len() == 18 + 32, "{key}");
         assert!(!places.keys[..at].contains(key));
@@ -477,16 +495,17 @@ fn a_lock_says_whose_it_is_to_gateways_only() {
     let names = valkey.names().clone();
     let by = NonEmpty::new(vec![CountedBy::Account]).unwrap();
     let terms = GuardTerms { name: Arc::from("each"), by, rule: locking() };
-    let Caller { account, source } = caller("ann", 7);
+    let Caller { account, source, client } = caller("ann", 7);
     let six = Source::new("2001:db8::1".parse().unwrap()).key();
-    for (account, source, acquainted) in [
-        (Some(account), None, false),
-        (Some(account), Some(source), false),
-        (Some(account), Some(source), true),
-        (None, Some(source), false),
-        (None, Some(six), false),
+    for (account, source, client, acquainted) in [
+        (Some(account), None, None, false),
+        (Some(account), Some(source), None, false),
+        (Some(account), Some(source), None, true),
+        (None, Some(source), None, false),
+        (None, Some(six), None, false),
+        (None, None, client, false),
     ] {
-        let counter = CounterName { account, source, acquainted };
+        let counter = CounterName { account, source, client, acquainted };
         let places = Places::of(&names, &terms, &[counter]);
         let tag = &places.words[1];
         assert_eq!(named(&names, tag), Some(counter));
@@ -515,9 +534,9 @@ fn locks_and_full_windows_are_listed_until_they_end_or_are_pardoned() {
             .unwrap();
         found.into_iter().map(|(tag, end)| (named(&world.names, &tag).unwrap(), end)).collect::<Vec<_>>()
     };
-    let Caller { account, source } = caller("ann", 1);
-    let full = CounterName { account: None, source: Some(source), acquainted: false };
-    let lock = CounterName { account: Some(account), source: None, acquainted: false };
+    let Caller { account, source, .. } = caller("ann", 1);
+    let full = CounterName { account: None, source: Some(source), client: None, acquainted: false };
+    let lock = CounterName { account: Some(account), source: None, client: None, acquainted: false };
     assert_eq!(listed(&mut world), [(full, START + 60_001), (lock, START + 1_800_005)]);
     let places = Places::of(&world.names, &world.terms, &[full, lock]);
     let shown = world.ask(&places, [0; 12], Question::Show);

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::model::{Denial, NonEmpty, Source, SourceKey, Timestamp};
 use crate::rules::lockout::LockRule;
-use crate::rules::login_budget::BudgetRule;
-use crate::store::login_guard::{GuardKey, GuardWitness, Happening, LoginGuard, Whose};
+use crate::rules::login_budget::{BudgetRule, FailureWindow};
+use crate::store::login_guard::locks::AccountMark;
+use crate::store::login_guard::{GuardKey, GuardWitness, Happening, LoginGuard, Who, Whose};
 use crate::store::valkey::tests::{connect, servers};
 
 /// A guard against hanging, never a measure.
@@ -33,11 +34,15 @@ impl Entropy for Counting {
 }
 
 #[derive(Debug, Default)]
-struct Told(Mutex<Vec<Happening>>);
+struct Told(Mutex<Vec<Happening>>, Mutex<Vec<bool>>);
 
 impl GuardWitness for Told {
     fn happened(&self, _: &str, happening: Happening) {
         self.0.lock().unwrap().push(happening);
+    }
+
+    fn failed(&self, _: &str, known: bool) {
+        self.1.lock().unwrap().push(known);
     }
 
     fn not_kept(&self) {
@@ -55,10 +60,20 @@ struct Node {
 
 impl Node {
     async fn start(server: &servers::Valkey, without: WithoutStore, gateways: u32) -> Self {
+        let rule = BudgetRule { lock: Some(LockRule::new(5, Duration::from_mins(30))), window: None };
+        Self::counting(server, &[CountedBy::Account], rule, without, gateways).await
+    }
+
+    async fn counting(
+        server: &servers::Valkey,
+        by: &[CountedBy],
+        rule: BudgetRule,
+        without: WithoutStore,
+        gateways: u32,
+    ) -> Self {
         let valkey = connect(server).await;
         let (clock, told) = (Arc::new(ByHand::default()), Arc::new(Told::default()));
-        let rule = BudgetRule { lock: Some(LockRule::new(5, Duration::from_mins(30))), window: None };
-        let by = NonEmpty::new(vec![CountedBy::Account]).unwrap();
+        let by = NonEmpty::new(by.to_vec()).unwrap();
         let terms = GuardTerms { name: "login".into(), by, rule };
         let key = GuardKey::shared(valkey.names());
         let guard = LoginGuard::new(terms, &key, Arc::clone(&clock) as _, Arc::clone(&told) as _);
@@ -71,7 +86,7 @@ impl Node {
     }
 
     async fn attempt(&self, account: &str, from: u8, ending: Ending) -> Result<(), Denial> {
-        let attempt = self.guard.begin(account, source(from)).await?;
+        let attempt = self.guard.begin(who(account, from)).await?;
         attempt.settle(ending).written().await;
         Ok(())
     }
@@ -95,6 +110,10 @@ impl Node {
     }
 }
 
+fn who(account: &str, from: u8) -> Who<'_> {
+    Who { account, source: source(from), client: None }
+}
+
 fn source(number: u8) -> SourceKey {
     Source::new(Ipv4Addr::new(10, 0, 0, number).into()).key()
 }
@@ -111,7 +130,7 @@ async fn of_a_hundred_wrong_guesses_at_two_gateways_five_are_let_through() {
         .map(|number| {
             let guard = Arc::clone(&nodes[number % 2].guard);
             tokio::spawn(async move {
-                let attempt = guard.begin("ann", source(1)).await?;
+                let attempt = guard.begin(who("ann", 1)).await?;
                 attempt.settle(Ending::Failed).written().await;
                 Ok(())
             })
@@ -146,6 +165,53 @@ async fn a_lock_is_believed_for_a_second_and_cleared_at_one_gateway_it_is_cleare
     other.clock.0.fetch_add(1_000, Ordering::SeqCst);
     assert_eq!(other.attempt("ann", 2, Ending::Abandoned).await, Ok(()));
     assert_eq!(other.guard.locks(None, 10).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_logins_are_told_by_what_the_store_knows_and_one_source_on_many_accounts_is_seen() {
+    let Some(mut server) = servers::Valkey::start() else { return };
+    let [one, other] = Node::two(&server).await;
+    assert_eq!(one.attempt("ann", 1, Ending::Succeeded).await, Ok(()));
+    assert_eq!(other.attempt("ann", 1, Ending::Failed).await, Ok(()));
+    assert_eq!(other.attempt("ann", 2, Ending::Failed).await, Ok(()));
+    let mut left = other.guard.begin(who("ann", 1)).await.unwrap();
+    left.fail_unless_settled();
+    drop(left);
+    assert_eq!(*other.told.1.lock().unwrap(), [true, false, true]);
+    for number in 0..9 {
+        assert_eq!(other.attempt(&format!("person{number}"), 2, Ending::Failed).await, Ok(()));
+    }
+    assert_eq!((one.guard.spraying(), other.guard.spraying()), (0, 0), "ten accounts are few");
+    server.kill();
+    other.until("the store is away", |node| !node.valkey.is_up()).await;
+    assert_eq!(other.attempt("bob", 2, Ending::Failed).await, Ok(()));
+    assert_eq!((one.guard.spraying(), other.guard.spraying()), (0, 1));
+    assert_eq!(other.told.1.lock().unwrap().iter().filter(|known| **known).count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_has_one_window_at_all_gateways_whatever_account_and_source() {
+    let Some(server) = servers::Valkey::start() else { return };
+    let window = Some(FailureWindow { attempts: 3, within: Duration::from_mins(1), count_success: false });
+    let by = [CountedBy::Client];
+    let node = || Node::counting(&server, &by, BudgetRule { lock: None, window }, WithoutStore::Local, 2);
+    let [one, other] = [node().await, node().await];
+    let attempt = async |node: &Node, account, from, client| {
+        let attempt = node.guard.begin(Who { client: Some(client), ..who(account, from) }).await?;
+        attempt.settle(Ending::Failed).written().await;
+        Ok::<(), Denial>(())
+    };
+    assert_eq!(attempt(&one, "ann", 1, "app").await, Ok(()));
+    assert_eq!(attempt(&other, "bob", 2, "app").await, Ok(()));
+    assert_eq!(attempt(&one, "cid", 3, "app").await, Ok(()));
+    let refused = attempt(&other, "ann", 1, "app").await;
+    assert!(matches!(refused, Err(Denial::LimitReached(_))), "{refused:?}");
+    assert_eq!(attempt(&other, "ann", 1, "else").await, Ok(()));
+    let [lock] = &one.guard.locks(None, 10).await.unwrap()[..] else { panic!("one window is full") };
+    assert_eq!((lock.failures, lock.account, lock.source), (3, None, None));
+    assert_eq!(lock.client, Some(AccountMark::of(&one.guard.hash("app"))));
+    assert_eq!(one.guard.clear(Whose::Client("App")).await.unwrap().locks.len(), 1);
+    assert_eq!(attempt(&other, "ann", 1, "app").await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +269,7 @@ async fn what_was_under_way_when_the_store_went_away_is_counted_when_it_is_back(
     let [one, other] = Node::two(&server).await;
     let mut under_way = Vec::new();
     for _ in 0..5 {
-        under_way.push(one.guard.begin("ann", source(1)).await.unwrap());
+        under_way.push(one.guard.begin(who("ann", 1)).await.unwrap());
     }
     server.kill();
     one.until("the store is away", |node| !node.valkey.is_up()).await;
@@ -223,11 +289,11 @@ async fn an_attempt_that_is_dropped_is_given_back_in_the_store() {
     let [one, other] = Node::two(&server).await;
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(one.guard.begin("ann", source(1)).await.unwrap());
+        held.push(one.guard.begin(who("ann", 1)).await.unwrap());
     }
     let waiting = tokio::spawn({
         let guard = Arc::clone(&other.guard);
-        async move { guard.begin("ann", source(2)).await.map(drop) }
+        async move { guard.begin(who("ann", 2)).await.map(drop) }
     });
     drop(held);
     assert_eq!(waiting.await.unwrap(), Ok(()));
