@@ -127,14 +127,27 @@ fn lost(error: &dyn std::error::Error) -> NoAnswer {
 }
 
 fn tls_config(url: &Uri, ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    if ca_file.is_some() || url.scheme() == Some(&http::uri::Scheme::HTTPS) {
+        return trust(ca_file);
+    }
+    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// A TLS client that trusts the certificates of a PEM file, or those that the system trusts.
+///
+/// # Errors
+/// [`TrustError`].
+pub(crate) fn trust(ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
     let builder = match ca_file {
-        Some(path) => builder.with_root_certificates(roots(path)?),
-        None if url.scheme() == Some(&http::uri::Scheme::HTTPS) => builder.with_native_roots().map_err(TrustError::System)?,
-        None => builder.with_root_certificates(RootCertStore::empty()),
+        Some(path) => builder()?.with_root_certificates(roots(path)?),
+        None => builder()?.with_native_roots().map_err(TrustError::System)?,
     };
     Ok(builder.with_no_client_auth())
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, TrustError> {

@@ -8,7 +8,7 @@ use crate::app::StartError;
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::gateway::InProcess;
 use crate::model::{Clock, Entropy, PrincipalFacts};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::store::cuts::Cuts;
 use crate::store::revocations::{Revocations, Unwitnessed};
 use crate::token_api;
@@ -39,8 +39,7 @@ impl Embedded {
         let surroundings =
             Surroundings { clock: Arc::clone(clock), entropy: Arc::clone(entropy), revocations: revocations.clone(), notifier };
         let settings = Settings::from_plan(service, plan.environment);
-        let opened = TokenService::open(&service.database, &settings, surroundings).await;
-        let tokens = Arc::new(opened.map_err(|fault| StartError::TokenService(fault.to_string()))?);
+        let tokens = service_of(service, &settings, surroundings).await?;
         let router = token_api::router(Arc::clone(&tokens), service);
         let http = token_api::in_process(router.map_err(|fault| StartError::TokenService(fault.to_string()))?);
         Ok(Some(Self { tokens, http }))
@@ -61,7 +60,19 @@ pub async fn open(plan: &Plan) -> Result<Option<Arc<TokenService>>, StartError> 
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock::start()), Arc::new(SystemEntropy));
     let nobody_listens = Revocations::new(Arc::new(Cuts::new(std::time::Duration::ZERO)), None, Arc::new(Unwitnessed));
     let nobody_asks = Arc::new(NoNotifier);
-    Ok(Embedded::start(plan, &nobody_listens, &clock, &entropy, nobody_asks).await?.map(|embedded| embedded.tokens))
+    let Some(service) = &plan.token_service else { return Ok(None) };
+    let surroundings = Surroundings { clock, entropy, revocations: nobody_listens, notifier: nobody_asks };
+    let settings = Settings::from_plan(service, plan.environment).for_a_command();
+    service_of(service, &settings, surroundings).await.map(Some)
+}
+
+async fn service_of(
+    service: &plan::TokenService,
+    settings: &Settings,
+    surroundings: Surroundings,
+) -> Result<Arc<TokenService>, StartError> {
+    let opened = TokenService::open(&service.database, &service.key_file, settings, surroundings).await;
+    opened.map(Arc::new).map_err(|fault| StartError::TokenService(fault.to_string()))
 }
 
 /// Stands for the service where it is not started because nobody will ask.

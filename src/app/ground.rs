@@ -50,7 +50,7 @@ impl Ground {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let metrics = Arc::new(Metrics::new(&plan).map_err(|error| StartError::Program(error.to_string()))?);
         let counting = Arc::new(Counting(Arc::clone(&metrics)));
-        let database = plan.token_service.as_ref().map(|service| state::claim(&service.database)).transpose()?;
+        let database = plan.token_service.as_ref().and_then(|service| service.database.file()).map(state::claim).transpose()?;
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let State { cuts, journal, guards, claim } = State::open(&plan, &*entropy, clock.now())?;
         let valkey = shared::start(&plan, Arc::clone(&counting) as _).await?;

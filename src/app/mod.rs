@@ -31,10 +31,11 @@ use crate::app::ground::Ground;
 use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::messages::Messages;
 use crate::app::upkeep::{Cleaner, Gauges, write_uses};
+use crate::fetch;
 use crate::flow::{Flow, Limits};
 use crate::gateway::{self, ListenError, Parts, Workers};
 use crate::notify;
-use crate::plan::{Plan, Servers};
+use crate::plan::{Database, Plan, Servers};
 use crate::store::counters::SharedCounters;
 use crate::store::cuts::Cuts;
 use crate::store::feed::FeedFault;
@@ -236,6 +237,12 @@ pub fn prove(plan: &Plan) -> Result<(), StartError> {
     gateway::prove(&plan.listeners)?;
     if let Some(notifier) = plan.token_service.as_ref().and_then(|service| service.notifier.as_ref()) {
         notify::prove(notifier)?;
+    }
+    if let Some(service) = &plan.token_service
+        && let Database::Postgres(server) = &service.database
+        && let Some(tls) = &server.tls
+    {
+        fetch::trust(tls.ca_file.as_deref()).map_err(|error| StartError::TokenService(error.to_string()))?;
     }
     let (clock, cuts) = (Arc::new(SystemClock::start()), Arc::new(Cuts::new(Duration::ZERO)));
     Verifier::new(Setup {

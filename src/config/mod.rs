@@ -21,9 +21,9 @@ pub use schema::schema;
 pub(crate) use sections::{
     AccessRule, AuthTokenUse, BackOfficeApi, Bearer, ClientLogin, ClientSecret, Config, Cors, CorsChoice, CorsOrigins, Headers,
     Identity, Introspection, Issuer, Jwt, Limit, LimitChoice, LimitKey, LimitUse, Listener, LogForm, LoginGuard, Notifier,
-    OAuthApi, OAuthPaths, OnStoreOutage, Outage, Passage, PasswordPolicy, Receiver, ReceiverKind, Route, SecretReference,
-    SessionApi, Settings, SigningSource, Smtp, SmtpLogin, Sources, StateFile, StoreKind, TokenService, TokenType, Topology,
-    Upstream, Valkey, Webhook,
+    OAuthApi, OAuthPaths, OnStoreOutage, Outage, Passage, PasswordPolicy, Postgres, Receiver, ReceiverKind, Route,
+    SecretReference, SessionApi, Settings, SigningSource, Smtp, SmtpLogin, Sources, StateFile, StoreKind, TokenService,
+    TokenStoreKind, TokenType, Topology, Upstream, Valkey, Webhook,
 };
 pub use sections::{Environment, JwtAlgorithm, MessageKind, SmtpTls};
 pub(crate) use suggest::did_you_mean;

@@ -41,6 +41,12 @@ impl Activity {
         let _ = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
     }
 
+    /// Notes a use that was told of by another clock. Without effect on what is over.
+    pub fn note_use(&self, told: Use) {
+        let later = |last| (last != OVER && last < told.0).then_some(told.0);
+        let _ = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
+    }
+
     /// Names the last use, to tell it from later ones; `None` once it is over.
     #[must_use]
     pub fn last_use(&self) -> Option<Use> {

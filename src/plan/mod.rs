@@ -4,6 +4,7 @@
 //! Deliberately absent: names that are looked up later, and `Option`s that mean "not configured yet".
 
 pub mod compile;
+mod database;
 mod issuer;
 mod limit;
 mod login_guard;
@@ -31,6 +32,7 @@ use crate::rules::head::HeadLimits;
 use crate::rules::identity::IdentityNames;
 use crate::rules::networks::Sources;
 use crate::rules::routing::RouteTable;
+pub use database::{Database, Postgres, PostgresTls};
 pub use issuer::{ClientAuthentication, Introspection, Issuer, IssuerKind, Jwt, KeySource};
 pub use limit::{Limit, LimitKey, OnStoreOutage, Policy, RouteLimits};
 pub use login_guard::{GuardCheck, LoginGuard, LoginGuardId};

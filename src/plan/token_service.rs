@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::IssuerId;
-use crate::plan::{Notifier, SessionApi};
+use crate::plan::{Database, Notifier, SessionApi};
 
 /// The embedded token service.
 #[derive(Debug)]
 pub struct TokenService {
     /// Its issuer.
     pub issuer: IssuerId,
-    /// Its database file.
-    pub database: PathBuf,
+    /// Its database.
+    pub database: Database,
+    /// The file of the server key.
+    pub key_file: PathBuf,
     /// The public base address that its metadata names, without a trailing slash.
     pub public_url: Box<str>,
     /// Where API A is mounted, if it is.

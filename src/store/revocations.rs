@@ -29,12 +29,14 @@ pub enum Cause {
     Event,
     /// Another gateway published it.
     Shared,
+    /// A gateway on the same database ended or changed something: another one, or this one.
+    Outbox,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 7] =
-        [Self::Embedded, Self::Passage, Self::Upstream, Self::Operator, Self::Logout, Self::Event, Self::Shared];
+    pub const ALL: [Self; 8] =
+        [Self::Embedded, Self::Passage, Self::Upstream, Self::Operator, Self::Logout, Self::Event, Self::Shared, Self::Outbox];
 
     /// The label of the metric.
     #[must_use]
@@ -47,6 +49,7 @@ impl Cause {
             Self::Logout => "logout",
             Self::Event => "event",
             Self::Shared => "shared",
+            Self::Outbox => "outbox",
         }
     }
 }
@@ -165,7 +168,7 @@ impl Revocations {
     }
 
     /// Cuts what may have been revoked, so that it is asked about again, here. Neither written down nor told: whoever causes
-    /// suspicions has shown no right to, and must not fill what all gateways share.
+    /// suspicions has shown no right to, and must not fill what all gateways share; and what a database tells, it tells everybody.
     pub fn suspect(&self, issuer: IssuerId, reach: Reach, cause: Cause, now: Now) {
         self.witness.published(cause, &reach);
         self.cuts.suspect(issuer, reach, now);
@@ -181,6 +184,11 @@ impl Revocations {
             Some(others) => others.tell(revocation.clone(), cut).await,
             None => Ok(()),
         }
+    }
+
+    /// Cuts everything that was loaded, because nobody knows what was ended meanwhile.
+    pub fn announce_everything(&self) {
+        self.cuts.publish_everything();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::tokens::session::SessionRule;
 use crate::tokens::store::LastSeen;
 
 /// Sessions that are written down in one transaction: few enough that no revocation waits long behind them.
-const BATCH: usize = 500;
+const BATCH: usize = 50;
 
 /// One session's use is written down at most this often.
 const APART: Duration = Duration::from_secs(15);
@@ -27,6 +27,8 @@ const MOST_UNHELD: usize = 100_000;
 /// The clocks of the sessions that were used or asked about and are not over yet.
 #[derive(Debug, Default)]
 pub(crate) struct Activities {
+    /// Other gateways write down uses of the same sessions.
+    shared: bool,
     clocks: Mutex<HashMap<Box<str>, Clock>>,
 }
 
@@ -49,6 +51,17 @@ enum News {
 }
 
 impl Clock {
+    /// Takes over what the store says, where another gateway may have seen the session later than this one. What is over
+    /// here may go on there: then it goes on here with a clock of its own, which whoever asks again is given.
+    fn hear(&mut self, stored: Activity, now: Tick) {
+        let Some(last) = stored.last_use() else { return };
+        self.activity.note_use(last);
+        self.written = self.written.max(last);
+        if self.activity.is_over(now) && !stored.is_over(now) {
+            self.activity = Arc::new(stored);
+        }
+    }
+
     fn is_written(&self) -> bool {
         self.activity.last_use().is_some_and(|last| last <= self.written)
     }
@@ -64,10 +77,19 @@ impl Clock {
 }
 
 impl Activities {
+    /// Of a store that is `shared` with other gateways, or is not.
+    pub(crate) fn new(shared: bool) -> Self {
+        Self { shared, clocks: Mutex::default() }
+    }
+
     /// The clock of a session that was last used at `last`, as far as is written down. That it was used in the future means
     /// that the wall clock was set back meanwhile: how long ago it was nobody knows, and it counts as now.
     pub(crate) fn of(&self, sid: &str, last: Timestamp, idle: Duration, now: Now) -> Arc<Activity> {
         match self.clocks().entry(sid.into()) {
+            Entry::Occupied(mut known) if self.shared => {
+                known.get_mut().hear(Activity::new(idle, now.wall.since(last), now.tick), now.tick);
+                Arc::clone(&known.get().activity)
+            }
             Entry::Occupied(known) => Arc::clone(&known.get().activity),
             Entry::Vacant(place) => {
                 let activity = Arc::new(Activity::new(idle, now.wall.since(last), now.tick));
@@ -239,6 +261,21 @@ mod tests {
         assert_eq!(written(&activities, 60, APART), [Some(50)]);
         activities.forget_beyond(1);
         assert!(activities.clocks().is_empty());
+    }
+
+    #[test]
+    fn a_session_that_is_used_at_another_gateway_lives_on_at_this_one() {
+        let activities = Activities::new(true);
+        let here = of(&activities, "a", at(1));
+        let heard = activities.of("a", at(200).wall, IDLE, at(290));
+        assert!(Arc::ptr_eq(&here, &heard));
+        assert_eq!(here.left(at(290).tick), Duration::from_secs(210));
+        assert!(here.is_over(at(500).tick));
+        // Its end was told here before that use was written down there.
+        let again = activities.of("a", at(490).wall, IDLE, at(501));
+        assert_eq!((again.left(at(501).tick), here.is_over(at(501).tick)), (Duration::from_secs(289), true));
+        // And what is written down is never older than what is known.
+        assert_eq!(activities.of("a", at(100).wall, IDLE, at(502)).left(at(502).tick), Duration::from_secs(288));
     }
 
     #[test]

@@ -8,6 +8,10 @@ use crate::tokens::signing::{KeyState, PublicKey, Signing, SigningKey, Statement
 use crate::tokens::store::{SigningKeyRow, TokenStore};
 use crate::tokens::{StartFault, Surroundings, TokenService, mint};
 
+/// By when every gateway on a shared database has looked for new keys, which each does once a minute: none of them may be shown
+/// a token that is signed with a key it has never seen.
+const LEARNT_WITHIN: Duration = Duration::from_mins(2);
+
 /// A key, as its owner sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KnownKey {
@@ -89,7 +93,10 @@ impl TokenService {
     pub async fn rotate_keys(&self) -> Result<KnownKey, RotationRefused> {
         let signing = self.signing.as_ref().ok_or(RotationRefused::NothingSigns)?;
         let now = self.now().wall;
-        let signs_from = signing.schedule().signs_from(now);
+        let mut signs_from = signing.schedule().signs_from(now);
+        if self.store.is_shared() {
+            signs_from = signs_from.max(now.after(LEARNT_WITHIN));
+        }
         let row = new_key(&self.keyring, &self.surroundings, now, signs_from).await;
         let row = row.ok_or_else(|| self.fault("a signing key cannot be made"))?;
         let id = row.kid.clone();

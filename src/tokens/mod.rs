@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Clock, Denial, Entropy, IssuerId, Now};
-use crate::plan::{Environment, Hashing, LockSettings, TokenType};
+use crate::plan::{Database, Environment, Hashing, LockSettings, TokenType};
 use crate::rules::lockout::LockRule;
 use crate::rules::window::WindowRule;
 use crate::store::cuts::Reach;
@@ -27,6 +27,7 @@ pub mod account;
 mod activities;
 mod api_keys;
 pub mod client;
+mod database;
 mod endings;
 mod enrolment;
 mod entry;
@@ -58,6 +59,12 @@ mod verification;
 
 #[cfg(test)]
 pub(crate) mod tests;
+
+/// The same suite once more, on the other database.
+#[cfg(test)]
+#[expect(clippy::duplicate_mod, dead_code, reason = "the same suite, whose world is made on the database that its place names")]
+#[path = "tests.rs"]
+mod tests_on_postgres;
 
 pub use enrolment::{AccountRefused, ClientRefused, PASSWORD_MAX};
 pub use entry::{Entered, Entry, SecondFactor};
@@ -91,6 +98,8 @@ pub struct Settings {
     pub failures_per_source: Option<u32>,
     /// What signed tokens say; `None` if no API signs its tokens.
     pub signing: Option<SigningSettings>,
+    /// Whether it goes on, and hears of what other gateways end; else it does one thing and is gone.
+    pub serves: bool,
 }
 
 impl Settings {
@@ -107,8 +116,14 @@ impl Settings {
             published_for: service.keys_published_for,
             longest_life: api.access_ttl,
         });
-        let (lock, failures_per_source) = (service.lock, service.failures_per_source);
-        Self { issuer: service.issuer, environment, hashing: service.hashing.clone(), lock, failures_per_source, signing }
+        let (hashing, lock, failures_per_source) = (service.hashing.clone(), service.lock, service.failures_per_source);
+        Self { issuer: service.issuer, environment, hashing, lock, failures_per_source, signing, serves: true }
+    }
+
+    /// For a command that does one thing and remembers nothing.
+    #[must_use]
+    pub fn for_a_command(self) -> Self {
+        Self { serves: false, ..self }
     }
 }
 
@@ -171,15 +186,19 @@ pub struct TokenService {
 }
 
 impl TokenService {
-    /// Starts on the SQLite database at `path`, with its key in the file of the same name and `.key` after it.
+    /// Starts on a database, with the server key in `key_file`; either is made if it is not there. Blocks until the database
+    /// answers.
     ///
     /// # Errors
     /// [`StartFault`].
-    pub async fn open(path: &std::path::Path, settings: &Settings, surroundings: Surroundings) -> Result<Self, StartFault> {
-        let store = store::steps::StepStore::open(path, surroundings.clock.now().wall)?;
-        let mut key_file = path.as_os_str().to_owned();
-        key_file.push(".key");
-        let keyring = Keyring::open(key_file.as_ref(), surroundings.entropy.as_ref())?;
+    pub async fn open(
+        database: &Database,
+        key_file: &std::path::Path,
+        settings: &Settings,
+        surroundings: Surroundings,
+    ) -> Result<Self, StartFault> {
+        let store = database::open(database, settings, &surroundings)?;
+        let keyring = Keyring::open(key_file, surroundings.entropy.as_ref())?;
         Self::start(Arc::new(store), keyring, settings, surroundings).await
     }
 
@@ -203,7 +222,7 @@ impl TokenService {
         Ok(Self {
             issuer: settings.issuer,
             guard: Guard::new(rule, settings.failures_per_source.map(|most| WindowRule::new(most, FAILURES, FAILURES))),
-            activities: Activities::default(),
+            activities: Activities::new(store.is_shared()),
             passwords: Passwords::new(&settings.hashing, surroundings.entropy.as_ref())?,
             store,
             keyring,

@@ -1,14 +1,17 @@
 //! Steps of the service against a real database.
 
+#[path = "tests/attempts.rs"]
 mod attempts;
+#[path = "tests/world.rs"]
 pub(crate) mod world;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::world::{ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_client, phone, secret, settings};
 use crate::model::{Denial, PrincipalFacts, Secret, TokenKind};
-use crate::plan::Environment;
+use crate::plan::{Database, Environment};
 use crate::store::cuts::{Cuts, Reach, Sequence, Watermark};
 use crate::tokens::account::{AccountId, AccountStatus, NewAccount};
 use crate::tokens::client::{ClientRight, NewClient};
@@ -16,12 +19,11 @@ use crate::tokens::keyring::fingerprint;
 use crate::tokens::notifier::{Content, Message, Notifier};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{CodeRule, VerificationRule};
-use crate::tokens::store::steps::{OpenFault, SCHEMA_VERSION, StepStore};
-use crate::tokens::tests::world::{
-    ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_client, phone, secret, settings, somewhere,
-};
+use crate::tokens::store::steps::{OpenFault, SCHEMA_VERSION};
+use crate::tokens::tests::world::somewhere;
 use crate::tokens::{
-    AccountRefused, ClientRefused, Settings, SignIn, StartFault, Surroundings, TokenPair, TokenService, is_one_time_code,
+    AccountRefused, ClientRefused, Settings, SignIn, StartFault, Surroundings, TokenPair, TokenService, database,
+    is_one_time_code,
 };
 
 /// Signs in with this password and a proof that is good; what became of it.
@@ -278,14 +280,12 @@ async fn nothing_that_can_be_presented_is_in_the_files() {
         &world.client_secret,
         &secret(PASSWORD),
     ];
-    let files: Vec<_> = std::fs::read_dir(&world.directory.0).unwrap().map(|file| file.unwrap().path()).collect();
     let (mut seen, address) = (0, "ann@example.com");
-    for path in &files {
-        let bytes = std::fs::read(path).unwrap();
+    for (name, bytes) in world.everything_kept() {
         let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
         seen += usize::from(holds(address));
         for (index, secret) in secrets.iter().enumerate() {
-            assert!(!holds(secret.expose()), "secret {index} in {}", path.display());
+            assert!(!holds(secret.expose()), "secret {index} in {name}");
         }
     }
     assert!(seen > 0, "the search finds what is there");
@@ -294,11 +294,11 @@ async fn nothing_that_can_be_presented_is_in_the_files() {
 #[tokio::test]
 async fn the_files_are_for_their_owner_only_and_no_other_key_will_do() {
     let world = World::new().await;
-    let database = world.directory.database();
-    let key_file = world.directory.0.join("tokens.sqlite.key");
+    let key_file = world.plan.key_file.clone();
     let metadata = std::fs::metadata(&key_file).unwrap();
     assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (0o600, 32));
-    for name in ["tokens.sqlite", "tokens.sqlite-wal"] {
+    let own = world.plan.database.file().map_or(&[][..], |_| &["tokens.sqlite", "tokens.sqlite-wal"]);
+    for name in own {
         let metadata = std::fs::metadata(world.directory.0.join(name)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{name}");
     }
@@ -306,8 +306,8 @@ async fn the_files_are_for_their_owner_only_and_no_other_key_will_do() {
     let start = |environment| {
         let settings = Settings::from_plan(&world.plan, environment);
         let surroundings = world.service.surroundings.clone();
-        let database = database.clone();
-        async move { TokenService::open(&database, &settings, surroundings).await }
+        let (database, key_file) = (world.plan.database.clone(), key_file.clone());
+        async move { TokenService::open(&database, &key_file, &settings, surroundings).await }
     };
     assert!(matches!(start(Environment::Production).await, Err(StartFault::FixedCode)));
     std::fs::write(&key_file, [7; 32]).unwrap();
@@ -321,12 +321,11 @@ async fn the_files_are_for_their_owner_only_and_no_other_key_will_do() {
 #[tokio::test]
 async fn a_database_that_a_newer_program_wrote_is_not_touched() {
     let world = World::new().await;
-    let path = world.directory.database();
     let newer = SCHEMA_VERSION + 1;
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.execute("INSERT INTO schema_version VALUES (?1, 0)", [newer]).unwrap();
-    let now = world.service.now().wall;
-    assert!(matches!(StepStore::open(&path, now), Err(OpenFault::TooNew { found, .. }) if found == newer));
+    world.tamper(&format!("INSERT INTO schema_version VALUES ({newer}, 0)"));
+    let settings = Settings::from_plan(&world.plan, Environment::Sandbox);
+    let opened = database::open(&world.plan.database, &settings, &world.service.surroundings);
+    assert!(matches!(opened, Err(StartFault::Database(OpenFault::TooNew { found, .. })) if found == newer));
 }
 
 #[tokio::test]
@@ -385,19 +384,13 @@ async fn clients_that_could_not_be_told_apart_or_redirected_are_refused() {
 #[tokio::test]
 async fn a_right_password_brings_its_hash_to_the_cost_of_today() {
     let mut world = World::new().await;
-    let kept = || {
-        let connection = rusqlite::Connection::open(world.directory.database()).unwrap();
-        connection.query_row("SELECT phc FROM password", [], |row| row.get::<_, String>(0)).unwrap()
-    };
+    let kept = || world.ask("SELECT phc FROM password");
     assert!(kept().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
     world.plan.hashing.passes = 2;
     world = world.restart().await;
     let proof = world.proof().await;
     assert_eq!(sign_in(&world, "wrong", &proof).await, Err(Refusal::ProofWrong));
-    let kept = || {
-        let connection = rusqlite::Connection::open(world.directory.database()).unwrap();
-        connection.query_row("SELECT phc FROM password", [], |row| row.get::<_, String>(0)).unwrap()
-    };
+    let kept = || world.ask("SELECT phc FROM password");
     assert!(kept().contains(",t=1,"));
     assert_eq!(sign_in(&world, PASSWORD, &proof).await, Ok(()));
     assert!(kept().contains(",t=2,"));
@@ -412,10 +405,7 @@ async fn what_has_expired_is_forgotten_and_nothing_else() {
     world.proof().await;
     world.service.clean_up(world.service.now()).await.unwrap();
     assert!(world.is_good(pair.access.expose()).await);
-    let count = |table: &str| {
-        let connection = rusqlite::Connection::open(world.directory.database()).unwrap();
-        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
-    };
+    let count = |table: &str| world.ask(&format!("SELECT count(*) FROM {table}")).parse::<i64>().unwrap();
     assert_eq!((count("access_token"), count("refresh_token"), count("code"), count("challenge")), (1, 1, 1, 2));
 
     world.clock.advance(Duration::from_hours(24) + Duration::from_mins(10));
@@ -464,7 +454,7 @@ async fn a_code_is_sent_to_its_account_only_and_voids_the_one_before_it() {
     let mut world = World::new().await;
     let surroundings = Surroundings { notifier: Arc::new(Recording(sender)), ..world.service.surroundings.clone() };
     let settings = Settings::from_plan(&world.plan, Environment::Production);
-    let service = TokenService::open(&world.directory.database(), &settings, surroundings).await.unwrap();
+    let service = TokenService::open(&world.plan.database, &world.plan.key_file, &settings, surroundings).await.unwrap();
     world.service = Arc::new(service);
     let rule = VerificationRule::oauth(world.api());
     let (ours, nobodys) = (phone(PHONE), phone("+40700000000"));
@@ -483,4 +473,61 @@ async fn a_code_is_sent_to_its_account_only_and_voids_the_one_before_it() {
     world.service.request_code(&rule, &ours, "ro", somewhere()).await.unwrap();
     drop(world);
     assert!(sent.recv().await.is_none(), "nothing is sent to nobody, nor to who cannot sign in");
+}
+
+/// Another gateway remembers a token, and hears that something has ended it.
+async fn is_heard_of(
+    world: &World,
+    (cuts, other): &(Arc<Cuts>, Arc<TokenService>),
+    token: &Secret,
+    end: impl Future<Output = ()>,
+) {
+    let before = cuts.sequence();
+    let known = (other.introspect(token.expose()).await.unwrap().unwrap(), before);
+    assert!(!is_cut(cuts, token, &known));
+    end.await;
+    assert!(world.service.introspect(token.expose()).await.is_ok());
+    for _ in 0..2000 {
+        if is_cut(cuts, token, &known) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the other gateway has not heard of it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_gateway_ends_another_on_its_database_hears_of() {
+    let world = World::new().await;
+    let Database::Postgres(_) = &world.plan.database else { return };
+    let other = world.another().await;
+    let (service, client) = (&world.service, &world.client);
+
+    let pair = tokens(&world).await;
+    is_heard_of(&world, &other, &pair.access, async { service.revoke(client, &pair.access).await.unwrap() }).await;
+    assert_eq!(other.1.introspect(pair.access.expose()).await, Ok(None));
+    let pair = tokens(&world).await;
+    is_heard_of(&world, &other, &pair.access, async { service.revoke(client, &pair.refresh).await.unwrap() }).await;
+    let pair = tokens(&world).await;
+    is_heard_of(&world, &other, &pair.access, async { drop(refresh(&world, &pair.refresh).await.unwrap()) }).await;
+    let pair = tokens(&world).await;
+    let subject = Reach::Subject(world.account.id.to_string().into());
+    is_heard_of(&world, &other, &pair.access, async { service.end(subject).await.unwrap().unwrap() }).await;
+    let pair = tokens(&world).await;
+    let disable = async { assert!(service.switch_account(world.account.id, AccountStatus::Disabled).await.unwrap()) };
+    is_heard_of(&world, &other, &pair.access, disable).await;
+    assert_eq!(other.1.introspect(pair.access.expose()).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_gateways_that_make_the_next_key_at_once_one_does_and_both_have_it() {
+    let world = World::with(crate::plan::TokenService { back_office: Some(world::back_office()), ..settings() }).await;
+    let Database::Postgres(_) = &world.plan.database else { return };
+    let (_, other) = world.another().await;
+    let (one, two) = tokio::join!(world.service.rotate_keys(), other.rotate_keys());
+    assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    let (here, there) = (world.service.signing_keys().await.unwrap(), other.signing_keys().await.unwrap());
+    assert_eq!((here.len(), &here), (2, &there));
+    let soonest = world.service.now().wall.after(Duration::from_mins(2));
+    assert!(here.iter().map(|key| key.signs_from).max().unwrap() >= soonest, "every gateway sees it before it signs");
 }

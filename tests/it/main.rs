@@ -24,6 +24,7 @@ mod login_checks;
 mod many_nodes_cuts;
 mod many_nodes_guards;
 mod many_nodes_limits;
+mod many_nodes_postgres;
 mod mutations;
 mod notifications;
 mod outage;

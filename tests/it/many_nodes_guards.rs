@@ -228,11 +228,26 @@ struct Figures {
     away: AtomicUsize,
 }
 
-#[test]
-fn a_store_that_is_killed_under_load_loses_no_failure_and_admits_no_more_than_its_part() {
-    const ACCOUNTS: usize = 24;
-    let Some(mut valkey) = Valkey::start() else { return };
-    valkey.ask::<String>(&["CONFIG", "SET", "appendfsync", "always"]);
+/// Accounts at which is guessed under load.
+const ACCOUNTS: usize = 24;
+
+/// Guesses at random accounts and gateways until it is told to stop; each guess is answered.
+fn guess(worker: usize, gateways: &[Gateway; 2], figures: &Figures, stop: &AtomicBool) {
+    for number in random(worker + 1).take_while(|_| !stop.load(Ordering::Relaxed)) {
+        let account = format!("account{}", number % ACCOUNTS);
+        let answer = gateways[number / ACCOUNTS % 2].ask(&attempt(&account, "wrong"));
+        let counted = match answer.status {
+            401 => &figures.served,
+            423 | 429 => &figures.refused,
+            503 => &figures.away,
+            other => panic!("{other}: {answer:?}"),
+        };
+        counted.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A login that knows no password, and how often it was asked about each account.
+fn counting() -> (Upstream, Arc<[AtomicUsize; ACCOUNTS]>) {
     let seen: Arc<[AtomicUsize; ACCOUNTS]> = Arc::default();
     let counting = Arc::clone(&seen);
     let app = Upstream::scripted(move |request| {
@@ -241,27 +256,20 @@ fn a_store_that_is_killed_under_load_loses_no_failure_and_admits_no_more_than_it
         counting[number].fetch_add(1, Ordering::Relaxed);
         Answer::new(401, &[], "")
     });
+    (app, seen)
+}
+
+#[test]
+fn a_store_that_is_killed_under_load_loses_no_failure_and_admits_no_more_than_its_part() {
+    let Some(mut valkey) = Valkey::start() else { return };
+    valkey.ask::<String>(&["CONFIG", "SET", "appendfsync", "always"]);
+    let (app, seen) = counting();
     let gateways = two(&valkey, &app, "");
     let (figures, stop) = (Figures::default(), AtomicBool::new(false));
     thread::scope(|scope| {
         for worker in 0..6 {
             let (gateways, figures, stop) = (&gateways, &figures, &stop);
-            scope.spawn(move || {
-                for number in random(worker + 1) {
-                    if stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let account = format!("account{}", number % ACCOUNTS);
-                    let answer = gateways[number / ACCOUNTS % 2].ask(&attempt(&account, "wrong"));
-                    let counted = match answer.status {
-                        401 => &figures.served,
-                        423 | 429 => &figures.refused,
-                        503 => &figures.away,
-                        other => panic!("{other}: {answer:?}"),
-                    };
-                    counted.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+            scope.spawn(move || guess(worker, gateways, figures, stop));
         }
         until("some are served", || figures.served.load(Ordering::Relaxed) > 20);
         valkey.kill();

@@ -27,7 +27,9 @@ use crate::tokens::account::{AccountId, AccountStatus};
 use crate::tokens::factor::Channel;
 use crate::tokens::identifier::EmailAddress;
 use crate::tokens::session::{Api as SessionsOf, CodeRule, EntryRule, SessionRule, VerificationRule};
-use crate::tokens::tests::world::{PASSWORD, REDIRECT, World, back_office, new_account, phone, secret, settings, somewhere};
+use crate::tokens::tests::world::{
+    On, PASSWORD, REDIRECT, World, back_office, new_account, phone, secret, settings, somewhere,
+};
 use crate::tokens::{Entered, Entry, Holder, LogIn, LogInLimits, LoggedIn, NewPassword, Purpose, Question, SignIn};
 use crate::verify::in_process::EmbeddedTokens;
 use crate::verify::observe::Unobserved;
@@ -244,8 +246,8 @@ struct Play {
 }
 
 impl Play {
-    async fn begin() -> Self {
-        let mut world = World::with(plan()).await;
+    async fn begin(on: On) -> Self {
+        let mut world = World::on(on, plan()).await;
         let bob = world.service.add_account(new_account(PEOPLE[1].0, PEOPLE[1].1)).await.unwrap().id;
         let ann = world.account.id;
         for account in [ann, bob] {
@@ -590,21 +592,39 @@ async fn renew(mut world: World) -> World {
     world.restart().await
 }
 
+/// Plays these steps, and uses every token once more at the end.
+fn play(on: On, steps: &[Step]) -> Result<(), TestCaseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut play = Play::begin(on).await;
+        for step in steps {
+            play = Box::pin(play.step(step)).await?;
+        }
+        for token in 0..play.oracle.tokens.len() {
+            play.uses(token).await?;
+        }
+        Ok(())
+    })
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn tokens_pass_until_their_end_and_never_after_it_whatever_happens_in_whichever_order(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut play = Play::begin().await;
-            for step in &steps {
-                play = play.step(step).await?;
-            }
-            for token in 0..play.oracle.tokens.len() {
-                play.uses(token).await?;
-            }
-            Ok::<_, TestCaseError>(())
-        })?;
+        play(On::Sqlite, &steps)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(16))]
+
+    #[test]
+    fn the_same_is_so_on_postgresql(steps in steps()) {
+        play(On::Postgres, &steps)?;
     }
 }

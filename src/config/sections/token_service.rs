@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::At;
-use crate::config::notation::{Bytes, Keys, Lasting, OrOff, Whole};
-use crate::config::sections::{BackOfficeApi, Notifier, SessionApi, SigningKeys};
+use crate::config::notation::{Bytes, Keys, Lasting, OrOff, Whole, Word};
+use crate::config::sections::{BackOfficeApi, Notifier, Postgres, SessionApi, SigningKeys, TokenStoreKind};
 use crate::config::table::Table;
 use crate::config::units::{GIB, MIB, days, hours, minutes, seconds};
 use crate::config::values::{BASE_URL, FILE, PATH};
@@ -13,7 +13,10 @@ use crate::config::values::{BASE_URL, FILE, PATH};
 /// `[token_service]`
 #[derive(Debug)]
 pub(crate) struct TokenService {
+    pub(crate) store: At<TokenStoreKind>,
     pub(crate) database: At<PathBuf>,
+    pub(crate) postgres: Option<At<Postgres>>,
+    pub(crate) key_file: Option<At<PathBuf>>,
     pub(crate) public_url: Option<At<String>>,
     pub(crate) hashing: Hashing,
     pub(crate) lock: Lock,
@@ -28,7 +31,20 @@ pub(crate) struct TokenService {
 impl TokenService {
     pub(crate) fn read(t: &mut Table<'_>) -> Self {
         Self {
-            database: t.or("database", FILE, PathBuf::from("portcullis.db"), "Its database file."),
+            store: t.or(
+                "store",
+                Word(&[("sqlite", TokenStoreKind::Sqlite), ("postgres", TokenStoreKind::Postgres)]),
+                TokenStoreKind::Sqlite,
+                "Where it keeps its state: \"sqlite\", a file that one gateway uses; \"postgres\", a database that several share.",
+            ),
+            database: t.or("database", FILE, PathBuf::from("portcullis.db"), "Its database file, with store = \"sqlite\"."),
+            postgres: t.optional("postgres", Keys(Postgres::read), "Its database, with store = \"postgres\"."),
+            key_file: t.optional(
+                "key_file",
+                FILE,
+                "The file of the server key, made at the first start. Beside the database file when left out; with store = \
+                 \"postgres\" it must be named, and hold the same on every gateway.",
+            ),
             public_url: t.optional(
                 "public_url",
                 BASE_URL,

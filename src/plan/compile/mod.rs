@@ -4,6 +4,7 @@
 //! nor a file by itself. Every mistake is reported; none hides another.
 
 mod access;
+mod database;
 mod directory;
 mod dress;
 mod issuers;

@@ -40,10 +40,13 @@ impl Workshop<'_> {
         let session = service.value.session.as_ref().map(|api| self.session_api(&api.value));
         let service = &service.value;
         let memory = service.hashing.memory.value / 1024;
+        let database = self.database(service);
         let public_url = public_url?;
+        let (database, key_file) = database?;
         Some(TokenService {
             issuer: IssuerId(0),
-            database: self.machine.locate(&service.database.value),
+            database,
+            key_file,
             oauth: service.oauth.as_ref().map(|api| oauth_api(&api.value)),
             session,
             back_office: service.back_office.as_ref().map(|api| back_office_api(&api.value, &public_url)),

@@ -1,6 +1,6 @@
 //! What is remembered beyond a request, and with whom that is shared.
 
-use crate::config::{self, At, Config, Finding, Place, StateFile, StoreKind};
+use crate::config::{self, At, Config, Finding, Place, StateFile, StoreKind, TokenStoreKind};
 use crate::model::{NonEmpty, Secret};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::issuers::is_loopback;
@@ -19,7 +19,8 @@ impl Workshop<'_> {
         let file = match &store.file.value {
             StateFile::None => None,
             StateFile::At(path) => {
-                if let Some(database) = token_service.as_ref().map(|service| &service.value.database)
+                let on_file = |service: &&At<config::TokenService>| service.value.store.value == TokenStoreKind::Sqlite;
+                if let Some(database) = token_service.as_ref().filter(on_file).map(|service| &service.value.database)
                     && database.value == *path
                 {
                     let finding = Finding::error(store.file.place, "the state file is the token service's database");

@@ -21,7 +21,7 @@ use crate::store::valkey::{Outage, Valkey};
 /// Sources that an account knows at most. Only who knows its password can make it know another.
 const KNOWS: u32 = 64;
 
-/// Counters of one guard in the store; about 400 bytes each. To fill them somebody must fail under as many names within the time
+/// Counters of one guard in the store; about 350 bytes each. To fill them somebody must fail under as many names within the time
 /// for which failures count.
 pub(super) const SHARED_COUNTERS: u32 = 1_048_576;
 

@@ -2,9 +2,10 @@
 //!
 //! A step is written once, over [`Db`], in the SQL that both understand; what they do not share (`min` of two values, `IS` of
 //! two values, the last row's number) is written in another way. Parameters are `?1` or `:name`. Statements are prepared once
-//! for each connection. Imports `store::sqlite`. Deliberately absent: what is kept, and in which tables.
+//! for each connection. Imports `model` and `store::sqlite`. Deliberately absent: what is kept, and in which tables.
 
 mod file;
+pub(crate) mod postgres;
 mod sqlite;
 mod threads;
 mod value;
@@ -21,6 +22,18 @@ pub enum SqlFault {
     /// SQLite says no.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    /// PostgreSQL says no, or cannot be reached.
+    #[error("{}", postgres::describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// The server did not answer in time; whether it did what it was asked to is unknown.
+    #[error("the server did not answer in time")]
+    TimedOut,
+    /// The session with the server ended.
+    #[error("the session with the server is gone")]
+    Lost,
+    /// A step went on after one of its statements had failed: a mistake in this program.
+    #[error("a statement failed and the step went on")]
+    Unnoticed,
     /// The statement has a parameter without a value: a mistake in this program.
     #[error("no value for the parameter {0}")]
     Parameter(Box<str>),
@@ -51,6 +64,9 @@ pub enum OpenFault {
         /// What the system says.
         source: io::Error,
     },
+    /// The certificates to trust cannot be had.
+    #[error(transparent)]
+    Trust(#[from] crate::fetch::TrustError),
     /// A thread could not be started.
     #[error("a database thread cannot be started: {0}")]
     Thread(#[from] io::Error),
@@ -64,13 +80,17 @@ pub(crate) type Result<T, E = SqlFault> = std::result::Result<T, E>;
 pub(crate) enum Db<'a> {
     /// Of SQLite.
     Sqlite(&'a rusqlite::Connection),
+    /// Of PostgreSQL.
+    Postgres(&'a postgres::Session),
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the values of a statement are written where it is")]
 impl Db<'_> {
     /// Does a statement; how many rows it changed.
     pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
         match self {
             Self::Sqlite(connection) => sqlite::execute(connection, sql, &params),
+            Self::Postgres(session) => session.execute(sql, &params),
         }
     }
 
@@ -78,6 +98,7 @@ impl Db<'_> {
     pub(crate) fn rows<T>(&self, sql: &str, params: impl Params, read: impl FnMut(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
         match self {
             Self::Sqlite(connection) => sqlite::rows(connection, sql, &params, read),
+            Self::Postgres(session) => session.rows(sql, &params, read),
         }
     }
 
@@ -90,6 +111,7 @@ impl Db<'_> {
     ) -> Result<Option<T>> {
         match self {
             Self::Sqlite(connection) => sqlite::optional(connection, sql, &params, read),
+            Self::Postgres(session) => session.optional(sql, &params, read),
         }
     }
 
@@ -102,6 +124,15 @@ impl Db<'_> {
     pub(crate) fn script(&self, sql: &str) -> Result<()> {
         match self {
             Self::Sqlite(connection) => Ok(connection.execute_batch(sql)?),
+            Self::Postgres(session) => session.script(sql),
+        }
+    }
+
+    /// Whether other gateways use the same database.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(_) => true,
         }
     }
 
@@ -116,6 +147,8 @@ impl Db<'_> {
 pub(crate) enum Row<'a> {
     /// Of SQLite.
     Sqlite(&'a rusqlite::Row<'a>),
+    /// Of PostgreSQL.
+    Postgres(&'a tokio_postgres::Row),
 }
 
 impl Row<'_> {
@@ -123,13 +156,14 @@ impl Row<'_> {
     pub(crate) fn get<I: Index, T: FromColumn>(&self, column: I) -> Result<T> {
         let value = match self {
             Self::Sqlite(row) => sqlite::value(row, column)?,
+            Self::Postgres(row) => postgres::value(row, column)?,
         };
         T::from_column(value).ok_or_else(|| SqlFault::Column(column.to_string().into()))
     }
 }
 
 /// A column's place or name.
-pub(crate) trait Index: rusqlite::RowIndex + std::fmt::Display {}
+pub(crate) trait Index: rusqlite::RowIndex + tokio_postgres::row::RowIndex + std::fmt::Display {}
 
 impl Index for usize {}
 impl Index for &str {}

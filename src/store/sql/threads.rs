@@ -1,6 +1,6 @@
 //! Where steps and queries run: on threads that own the connections, whichever database it is.
 
-use crate::store::sql::{Db, Result};
+use crate::store::sql::{Db, Result, postgres};
 use crate::store::sqlite::{self, StoreFault};
 
 /// The one thread that writes.
@@ -8,6 +8,8 @@ use crate::store::sqlite::{self, StoreFault};
 pub(crate) enum Writer {
     /// To a file.
     Sqlite(sqlite::Writer),
+    /// To a server.
+    Postgres(postgres::Writer),
 }
 
 impl Writer {
@@ -19,6 +21,7 @@ impl Writer {
     {
         match self {
             Self::Sqlite(writer) => writer.step(move |connection| step(&Db::Sqlite(connection))).await,
+            Self::Postgres(writer) => writer.step(step).await,
         }
     }
 }
@@ -28,6 +31,8 @@ impl Writer {
 pub(crate) enum Readers {
     /// From a file.
     Sqlite(sqlite::Readers),
+    /// From a server.
+    Postgres(postgres::Readers),
 }
 
 impl Readers {
@@ -39,6 +44,7 @@ impl Readers {
     {
         match self {
             Self::Sqlite(readers) => readers.read(move |connection| query(&Db::Sqlite(connection))).await,
+            Self::Postgres(readers) => readers.read(query).await,
         }
     }
 }

@@ -16,6 +16,14 @@ use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
 use crate::tokens::session::{Api, Authentication, RefreshRule, SessionRule};
 
+/// Hears of what other gateways on the same database have ended.
+pub trait Hearer: Send + Sync + fmt::Debug {
+    /// This.
+    fn ended(&self, reach: Reach);
+    /// Nobody knows what: it may be anything.
+    fn everything(&self);
+}
+
 mod attempts;
 mod challenges;
 mod entries;
@@ -39,6 +47,9 @@ pub use signing_keys::{SigningKeyRow, SigningKeyStore};
 /// The state of the token service.
 #[async_trait]
 pub trait TokenStore: AttemptStore + EntryStore + SessionStore + SigningKeyStore + Send + Sync + fmt::Debug {
+    /// Whether other gateways use the same database.
+    fn is_shared(&self) -> bool;
+
     /// Whether the database belongs to the server key with this check value; the first caller decides.
     async fn adopt_key(&self, check: Mac) -> Result<bool, StoreFault>;
 

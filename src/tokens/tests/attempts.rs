@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::world::{PASSWORD, PHONE, World, back_office, phone, secret, settings};
 use crate::model::{Denial, Secret, Source, Timestamp};
 use crate::plan::Environment;
 use crate::tokens::identifier::{EmailAddress, Identifier};
 use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{CodeRule, EntryRule, SessionRule, VerificationRule};
 use crate::tokens::store::EmailFactor;
-use crate::tokens::tests::world::{PASSWORD, PHONE, World, back_office, phone, secret, settings};
 use crate::tokens::{
     Entered, Entry, Lock, LockId, LockKind, LogIn, LogInLimits, LogInRefused, LoggedIn, Operation, Outcome, Settings, SignIn,
     TokenService, Whom,
@@ -38,7 +38,7 @@ async fn with_api_c() -> World {
 /// Another service on the same database, as another process would run it.
 async fn beside(world: &World) -> TokenService {
     let settings = Settings::from_plan(&world.plan, Environment::Sandbox);
-    TokenService::open(&world.directory.database(), &settings, world.service.surroundings.clone()).await.unwrap()
+    TokenService::open(&world.plan.database, &world.plan.key_file, &settings, world.service.surroundings.clone()).await.unwrap()
 }
 
 /// A sign-in at API A.
@@ -413,35 +413,61 @@ async fn windows_count_together_on_two_processes() {
 
 /// How many rows a table has.
 fn rows(world: &World, table: &str) -> i64 {
-    let db = rusqlite::Connection::open(world.directory.database()).unwrap();
-    db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    world.ask(&format!("SELECT count(*) FROM {table}")).parse().unwrap()
 }
 
-/// Changes whenever anybody else has committed something.
-fn commits(watching: &rusqlite::Connection) -> i64 {
-    watching.query_row("PRAGMA data_version", [], |row| row.get(0)).unwrap()
+/// Notices what others commit.
+struct Watch<'a> {
+    world: &'a World,
+    file: Option<rusqlite::Connection>,
+}
+
+impl<'a> Watch<'a> {
+    fn on(world: &'a World) -> Self {
+        let file = match &world.plan.database {
+            crate::plan::Database::Sqlite(path) => Some(rusqlite::Connection::open(path).unwrap()),
+            crate::plan::Database::Postgres(_) => None,
+        };
+        Self { world, file }
+    }
+
+    /// Changes whenever anybody else has committed something; on PostgreSQL, which is shared with other tests, whenever a row
+    /// that tells of attempts has another version.
+    fn seen(&self) -> String {
+        if let Some(file) = &self.file {
+            return file.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).unwrap().to_string();
+        }
+        let versions = |table: &str| {
+            let versions = "coalesce(string_agg(ctid::text || xmin::text, ' ' ORDER BY ctid), '')";
+            self.world.ask(&format!("SELECT {versions} FROM {table}"))
+        };
+        ["attempt", "attempt_in_flight", "attempt_window"].map(versions).join(" ")
+    }
 }
 
 #[tokio::test]
 async fn whoever_is_locked_or_pauses_costs_no_commit() {
     let world = with_api_c().await;
-    let watching = rusqlite::Connection::open(world.directory.database()).unwrap();
+    let watch = Watch::on(&world);
     for _ in 0..5 {
         assert!(enter(&world, EMAIL, "wrong", here()).await.is_err());
     }
-    let before = commits(&watching);
+    let fresh = watch.seen();
+    assert!(enter(&world, "nobody@example.com", "wrong", here()).await.is_err());
+    assert_ne!(watch.seen(), fresh, "what is written is noticed");
+    let before = watch.seen();
     for _ in 0..10 {
         assert_eq!(refused(enter(&world, EMAIL, PASSWORD, from(2)).await), Locked(1_800));
     }
-    assert_eq!(commits(&watching), before, "locked");
+    assert_eq!(watch.seen(), before, "locked");
     for _ in 0..6 {
         drop(renew(&world, &secret("unknown")).await);
     }
-    let before = commits(&watching);
+    let before = watch.seen();
     for _ in 0..10 {
         assert_eq!(refused(renew(&world, &secret("unknown")).await), Limit(600));
     }
-    assert_eq!(commits(&watching), before, "pausing");
+    assert_eq!(watch.seen(), before, "pausing");
 }
 
 #[tokio::test]

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use crate::model::{Clock, Entropy, IssuerId, Now, Secret, Source, Tick, Timestamp};
 use crate::plan::{
-    self, AuthTokenUse, BackOfficeApi, BackOfficeLimits, BackOfficePaths, ChallengeLimits, Environment, Hashing, LockSettings,
-    OAuthApi, OAuthPaths, PasswordPolicy, SessionApi, TokenType,
+    self, AuthTokenUse, BackOfficeApi, BackOfficeLimits, BackOfficePaths, ChallengeLimits, Database, Environment, Hashing,
+    LockSettings, OAuthApi, OAuthPaths, PasswordPolicy, SessionApi, TokenType,
 };
 use crate::store::cuts::Cuts;
 use crate::store::revocations::{Revocations, Unwitnessed};
+use crate::store::sql::postgres::tests::fixture;
 use crate::tokens::account::{Account, AccountKind, NewAccount};
 use crate::tokens::client::{Client, ClientRight, NewClient};
 use crate::tokens::identifier::{EmailAddress, PhoneNumber};
@@ -21,8 +22,7 @@ use crate::tokens::notifier::SandboxNotifier;
 use crate::tokens::session::{CodeRule, SessionRule, VerificationRule};
 use crate::tokens::signing::tests::row as shared_key;
 use crate::tokens::store::SigningKeyStore;
-use crate::tokens::store::steps::StepStore;
-use crate::tokens::{Settings, SignIn, Surroundings, TokenService};
+use crate::tokens::{Settings, SignIn, Surroundings, TokenService, database};
 
 pub(crate) const PHONE: &str = "+40711111298";
 pub(crate) const PASSWORD: &str = "four plain words here";
@@ -72,7 +72,9 @@ pub(crate) struct Directory(pub(crate) PathBuf);
 impl Directory {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("portcullis-tokens-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // Each instance of this suite counts for itself.
+        let suite = module_path!().replace("::", "-");
+        let name = format!("{suite}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -87,6 +89,13 @@ impl Drop for Directory {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.0));
     }
+}
+
+/// A kind of database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum On {
+    Sqlite,
+    Postgres,
 }
 
 /// Everything a test needs.
@@ -118,7 +127,8 @@ fn oauth_paths() -> OAuthPaths {
 pub(crate) fn settings() -> plan::TokenService {
     plan::TokenService {
         issuer: ISSUER,
-        database: PathBuf::new(),
+        database: Database::Sqlite(PathBuf::new()),
+        key_file: PathBuf::new(),
         public_url: "https://gateway.example".into(),
         oauth: Some(OAuthApi {
             paths: oauth_paths(),
@@ -196,17 +206,27 @@ impl World {
         Self::with(settings()).await
     }
 
+    /// On the kind of database that this instance of the suite is about.
     pub(crate) async fn with(plan: plan::TokenService) -> Self {
+        Self::on(if module_path!().contains("tests_on_postgres") { On::Postgres } else { On::Sqlite }, plan).await
+    }
+
+    pub(crate) async fn on(kind: On, mut plan: plan::TokenService) -> Self {
         let start = Now { wall: Timestamp::from_secs(1_773_135_165), tick: Tick::from_millis(1_000) };
         let clock = Arc::new(HandClock(Mutex::new(start)));
         let (cuts, entropy) = (Arc::new(Cuts::new(Duration::from_hours(1))), Arc::new(Counting(AtomicU64::new(0))));
         let directory = Directory::new();
-        if plan.back_office.is_some() {
-            keep_shared_key(&directory, start.wall, entropy.as_ref()).await;
-        }
+        plan.key_file = directory.0.join("tokens.sqlite.key");
+        plan.database = match kind {
+            // Where there is no server, the suite says so and runs on what there is.
+            On::Postgres => fixture::database().map_or(Database::Sqlite(directory.database()), Database::Postgres),
+            On::Sqlite => Database::Sqlite(directory.database()),
+        };
         let surroundings = surroundings(&clock, &cuts, &entropy);
-        let service = TokenService::open(&directory.database(), &sandbox(&plan), surroundings).await.unwrap();
-        let service = Arc::new(service);
+        if plan.back_office.is_some() {
+            keep_shared_key(&plan, &surroundings).await;
+        }
+        let service = open(&plan, surroundings).await;
         let account = service.add_account(new_account("ann@example.com", PHONE)).await.unwrap();
         let rights = [ClientRight::AuthorizationCode, ClientRight::RefreshToken];
         let client_secret = service.add_client(new_client("app", &rights)).await.unwrap();
@@ -219,8 +239,15 @@ impl World {
         let Self { clock, cuts, plan, service, client, client_secret, account, entropy, directory } = self;
         drop(Arc::into_inner(service).expect("somebody still holds the service"));
         let surroundings = surroundings(&clock, &cuts, &entropy);
-        let service = TokenService::open(&directory.database(), &sandbox(&plan), surroundings).await.unwrap();
-        Self { clock, cuts, plan, service: Arc::new(service), client, client_secret, account, entropy, directory }
+        let service = open(&plan, surroundings).await;
+        Self { clock, cuts, plan, service, client, client_secret, account, entropy, directory }
+    }
+
+    /// Another gateway on the same database, with a memory of its own.
+    pub(crate) async fn another(&self) -> (Arc<Cuts>, Arc<TokenService>) {
+        let cuts = Arc::new(Cuts::new(Duration::from_hours(1)));
+        let surroundings = surroundings(&self.clock, &cuts, &self.entropy);
+        (cuts, open(&self.plan, surroundings).await)
     }
 
     pub(crate) fn api(&self) -> &OAuthApi {
@@ -248,14 +275,50 @@ impl World {
     /// Whether an access token is good.
     /// How many passwords are kept that somebody had before.
     pub(crate) fn former_passwords(&self) -> i64 {
-        let db = rusqlite::Connection::open(self.directory.database()).unwrap();
-        db.query_row("SELECT count(*) FROM former_password", [], |row| row.get(0)).unwrap()
+        self.ask("SELECT count(*) FROM former_password").parse().unwrap()
     }
 
     /// How many challenges there are, open or not. One goes out for each that is opened.
     pub(crate) fn challenges(&self) -> i64 {
-        let db = rusqlite::Connection::open(self.directory.database()).unwrap();
-        db.query_row("SELECT count(*) FROM challenge", [], |row| row.get(0)).unwrap()
+        self.ask("SELECT count(*) FROM challenge").parse().unwrap()
+    }
+
+    /// What the database holds: the one value of a query, as text.
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        match &self.plan.database {
+            Database::Sqlite(path) => {
+                let db = rusqlite::Connection::open(path).unwrap();
+                db.query_row(&format!("SELECT CAST(({sql}) AS TEXT)"), [], |row| row.get(0)).unwrap()
+            }
+            Database::Postgres(server) => fixture::query(server, sql).unwrap_or_default(),
+        }
+    }
+
+    /// Whatever is kept on a disk: of files the bytes, of tables the rows as text and as the bytes that are shown in hex.
+    pub(crate) fn everything_kept(&self) -> Vec<(String, Vec<u8>)> {
+        let mut kept = Vec::new();
+        for file in std::fs::read_dir(&self.directory.0).unwrap().map(|file| file.unwrap().path()) {
+            kept.push((file.display().to_string(), std::fs::read(&file).unwrap()));
+        }
+        if let Database::Postgres(_) = &self.plan.database {
+            let tables = self.ask("SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemaname = current_schema()");
+            for table in tables.split(' ') {
+                let rows = self.ask(&format!("SELECT coalesce(string_agg(t::text, ' '), '') FROM {table} t"));
+                let shown = rows.split(['\\', ',', '"', ')']).filter_map(|part| part.strip_prefix('x'));
+                let digits = |hex: &str, at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+                let bytes = shown.flat_map(|hex| (0..hex.len()).step_by(2).filter_map(move |at| digits(hex, at))).collect();
+                kept.extend([(table.to_owned(), rows.clone().into_bytes()), (table.to_owned(), bytes)]);
+            }
+        }
+        kept
+    }
+
+    /// Does something to the database that no step does.
+    pub(crate) fn tamper(&self, sql: &str) {
+        match &self.plan.database {
+            Database::Sqlite(path) => rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap(),
+            Database::Postgres(server) => drop(fixture::query(server, sql)),
+        }
     }
 
     pub(crate) async fn is_good(&self, token: &str) -> bool {
@@ -264,10 +327,15 @@ impl World {
 }
 
 /// Makes the database with a key that was made before, so that not every test has to wait for one.
-async fn keep_shared_key(directory: &Directory, now: Timestamp, entropy: &dyn Entropy) {
-    let store = StepStore::open(&directory.database(), now).unwrap();
-    let keyring = Keyring::open(&directory.0.join("tokens.sqlite.key"), entropy).unwrap();
+async fn keep_shared_key(plan: &plan::TokenService, surroundings: &Surroundings) {
+    let store = database::open(&plan.database, &sandbox(plan).for_a_command(), surroundings).unwrap();
+    let now = surroundings.clock.now().wall;
+    let keyring = Keyring::open(&plan.key_file, surroundings.entropy.as_ref()).unwrap();
     assert!(store.add_signing_key(shared_key(0, &keyring, now), now).await.unwrap());
+}
+
+async fn open(plan: &plan::TokenService, surroundings: Surroundings) -> Arc<TokenService> {
+    Arc::new(TokenService::open(&plan.database, &plan.key_file, &sandbox(plan), surroundings).await.unwrap())
 }
 
 fn sandbox(plan: &plan::TokenService) -> Settings {

@@ -130,7 +130,7 @@ fn the_fifth_failure_locks_and_the_lock_ends_to_the_millisecond() {
         assert_eq!(world.attempt("ann", failure, Ending::Failed).locks(), failure == 5);
     }
     world.now += 1_000;
-    let left = Duration::from_millis(1_799_000);
+    let left = Duration::from_secs(1_799);
     assert_eq!(world.refusal("ann", 1), Some(Refusal::Answer(Answer::Locked(left))));
     assert_eq!(world.refusal("bob", 1), None);
     world.now += 1_798_999;
@@ -454,9 +454,10 @@ proptest! {
                     let mut locks = false;
                     for (reservation, kept) in reservations.into_iter().zip(said.counters.clone()) {
                         locks |= table.settle(reservation, ending, now.tick);
-                        let counter = match reservation.acquainted {
-                            true => table.acquaintances.known.get(&reservation.key).map(|found| &found.budget),
-                            false => table.counters.budgets.get(&reservation.key),
+                        let counter = if reservation.acquainted {
+                            table.acquaintances.known.get(&reservation.key).map(|found| &found.budget)
+                        } else {
+                            table.counters.budgets.get(&reservation.key)
                         };
                         prop_assert_eq!(normal(counter.unwrap().kept(&reservation.rule, now.tick)), kept);
                     }

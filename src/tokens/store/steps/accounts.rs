@@ -1,12 +1,13 @@
 //! Accounts and their passwords.
 
 use crate::model::Timestamp;
+use crate::store::cuts::Reach;
 use crate::store::sql::{self, Bind, Db, Row, SqlFault, named_params};
 use crate::tokens::account::{Account, AccountId, AccountStatus};
 use crate::tokens::identifier::Identifier;
 use crate::tokens::identity::{IdentityKind, NewIdentity, Role};
-use crate::tokens::store::steps::identities;
 use crate::tokens::store::steps::rows::At;
+use crate::tokens::store::steps::{identities, outbox};
 use crate::tokens::store::{AccountRow, Enrolled, PasswordHash, PasswordReplacement, Taken};
 
 /// The column by which an account is looked up, and what must be in it.
@@ -102,6 +103,9 @@ pub(super) fn switch(db: &Db<'_>, id: AccountId, status: AccountStatus, now: Tim
         )?;
         // A code that was issued before must not open a session when the account is enabled again.
         db.execute("UPDATE code SET used = ?2 WHERE account_id = ?1 AND used IS NULL", (id, At(now)))?;
+    }
+    if known {
+        outbox::tell(db, &Reach::Subject(id.to_string().into()), now)?;
     }
     Ok(known)
 }

@@ -5,7 +5,7 @@ use crate::store::sql::{self, Db, named_params};
 
 /// In the order of their references. Used codes stay for a day and used refresh tokens until their family's end, so that
 /// their reuse is recognised. `:now` and `:day_ago` are instants, `:hour_ago` is when attempts of nobody are forgotten.
-const DELETIONS: [&str; 9] = [
+const DELETIONS: [&str; 10] = [
     "DELETE FROM access_token WHERE hash IN (SELECT hash FROM access_token WHERE expires <= :now LIMIT :limit)",
     "DELETE FROM code WHERE hash IN (SELECT hash FROM code WHERE expires <= :day_ago LIMIT :limit)",
     "DELETE FROM challenge WHERE id IN (SELECT id FROM challenge WHERE keep_until <= :now LIMIT :limit)",
@@ -29,6 +29,10 @@ const DELETIONS: [&str; 9] = [
     "DELETE FROM attempt_in_flight WHERE id IN (SELECT id FROM attempt_in_flight WHERE lease_until <= :now LIMIT :limit)",
     "DELETE FROM attempt_window WHERE caller_mac IN (
          SELECT caller_mac FROM attempt_window WHERE keep_until <= :now LIMIT :limit)",
+    // Whoever could not read for so long has cut everything. The newest stays, so that numbers are seen to go on.
+    "DELETE FROM revocation_event WHERE seq IN (
+         SELECT seq FROM revocation_event
+         WHERE at <= :hour_ago AND seq < (SELECT max(seq) FROM revocation_event) LIMIT :limit)",
 ];
 
 pub(super) fn clean_up(db: &Db<'_>, now: Timestamp, limit: u32) -> sql::Result<usize> {

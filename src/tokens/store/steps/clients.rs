@@ -40,7 +40,7 @@ pub(super) fn by_id(db: &Db<'_>, id: &str) -> sql::Result<Option<ClientRow>> {
         let previous_secret = row.get("previous_secret_mac")?;
         Ok(ClientRow { client: client(row)?, secret: row.get("secret_mac")?, previous_secret })
     };
-    db.optional("SELECT * FROM client WHERE id = ?1", [id], read)
+    db.optional("SELECT id, rights, redirect_uris, secret_mac, previous_secret_mac FROM client WHERE id = ?1", [id], read)
 }
 
 pub(super) fn all(db: &Db<'_>) -> sql::Result<Vec<Client>> {

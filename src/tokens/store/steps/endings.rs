@@ -6,9 +6,19 @@ use crate::model::Timestamp;
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::sql::{self, Db};
 use crate::tokens::account::AccountId;
+use crate::tokens::store::steps::outbox;
 use crate::tokens::store::steps::rows::{At, Hash};
 
 pub(super) fn end(db: &Db<'_>, reach: &Reach, now: Timestamp) -> sql::Result<Option<Box<str>>> {
+    let session = end_reached(db, reach, now)?;
+    outbox::tell(db, reach, now)?;
+    if let Some(sid) = &session {
+        outbox::tell(db, &Reach::Session(sid.clone()), now)?;
+    }
+    Ok(session)
+}
+
+fn end_reached(db: &Db<'_>, reach: &Reach, now: Timestamp) -> sql::Result<Option<Box<str>>> {
     match reach {
         Reach::Token(token) => {
             let session = session_of(db, *token)?;

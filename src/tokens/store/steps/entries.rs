@@ -6,12 +6,12 @@ use crate::store::sql::{self, Db, named_params};
 use async_trait::async_trait;
 
 use crate::model::Timestamp;
-use crate::store::cuts::Fingerprint;
+use crate::store::cuts::{Fingerprint, Reach};
 use crate::tokens::account::AccountId;
 use crate::tokens::session::{Api, SessionRule};
 use crate::tokens::store::steps::grants::{NewTokens, issue_tokens};
 use crate::tokens::store::steps::rows::At;
-use crate::tokens::store::steps::{StepStore, challenges, factors, grants};
+use crate::tokens::store::steps::{StepStore, challenges, factors, grants, outbox};
 use crate::tokens::store::{
     ChallengeId, ChallengeKind, Confirmation, Descent, EmailFactor, EntryStore, Issued, NO_CLIENT, OpenStep, StoreFault,
 };
@@ -147,5 +147,8 @@ pub(super) fn end(db: &Db<'_>, sid: &str, api: Api, now: Timestamp) -> sql::Resu
          WHERE sid = ?1 AND revoked IS NULL AND EXISTS (SELECT 1 FROM session s WHERE s.sid = ?1 AND s.ended IS NOT NULL)",
         (sid, At(now)),
     )?;
+    if ended == 1 {
+        outbox::tell(db, &Reach::Session(sid.into()), now)?;
+    }
     Ok(ended == 1)
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::model::{Timestamp, TokenKind};
-use crate::store::cuts::Fingerprint;
+use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::sql::{self, Db, Row, named_params};
 use crate::tokens::account::AccountId;
 use crate::tokens::session::Api;
+use crate::tokens::store::steps::outbox;
 use crate::tokens::store::steps::rows::{At, Hash, Kind};
 use crate::tokens::store::{Descent, Issued, LiveToken, NO_CLIENT, Revocation, RotateStep, Rotation};
 
@@ -45,6 +46,7 @@ pub(super) fn revoke_grant(db: &Db<'_>, grant: i64, reason: &str, now: Timestamp
         |row| row.get(0),
     )?;
     if let Some(sid) = &sid {
+        outbox::tell(db, &Reach::Session(sid.clone()), now)?;
         db.execute(
             "UPDATE session SET ended = ?2, end_reason = ?3 WHERE sid = ?1 AND ended IS NULL
                  AND NOT EXISTS (SELECT 1 FROM token_grant g WHERE g.sid = session.sid AND g.revoked IS NULL)",
@@ -93,6 +95,7 @@ pub(super) fn rotate(db: &Db<'_>, step: &RotateStep) -> sql::Result<Rotation> {
     };
     let issued = issue_tokens(db, found.account, &tokens)?;
     db.execute("UPDATE session SET last_seen = ?2 WHERE sid = ?1", (&found.sid, At(step.now)))?;
+    outbox::tell(db, &Reach::Session(found.sid.clone()), step.now)?;
     Ok(Rotation::Rotated(issued, found.sid))
 }
 
@@ -182,6 +185,7 @@ pub(super) fn revoke(db: &Db<'_>, token: Fingerprint, client: &str, now: Timesta
         (Hash(token), client, At(now)),
     )?;
     if access == 1 {
+        outbox::tell(db, &Reach::Token(token), now)?;
         return Ok(Revocation::Token);
     }
     let grant: Option<i64> = db.optional(

@@ -13,6 +13,7 @@ mod factors;
 mod grants;
 mod identities;
 mod locks;
+mod outbox;
 mod redeem;
 mod rows;
 mod schema;
@@ -22,16 +23,21 @@ mod step_up;
 mod windows;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::model::Timestamp;
+use crate::model::{Clock, Timestamp};
 use crate::store::cuts::{Fingerprint, Reach};
+use crate::store::sql::postgres::{Listener, Terms, open_server};
 use crate::store::sql::{self, Readers, SqlFault, Writer, open_file};
 use crate::tokens::account::{Account, AccountId, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
 use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
+use crate::tokens::store::Hearer;
+use crate::tokens::store::steps::outbox::Outbox;
 use crate::tokens::store::{
     AccountRow, Answer, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening, PasswordReplacement,
     RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
@@ -44,6 +50,9 @@ pub use schema::SCHEMA_VERSION;
 pub struct StepStore {
     readers: Readers,
     writer: Writer,
+    /// Nobody knows what other gateways have ended since.
+    deaf: Arc<AtomicBool>,
+    _listener: Option<Listener>,
 }
 
 /// The database could not be opened.
@@ -78,7 +87,24 @@ impl StepStore {
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, OpenFault> {
         let place = path.display().to_string();
         let (readers, writer) = open_file(path, "token", READERS, |db| schema::migrate(db, &place, now))?;
-        Ok(Self { readers, writer })
+        Ok(Self { readers, writer, deaf: Arc::default(), _listener: None })
+    }
+
+    /// Connects to a schema of PostgreSQL, makes it if it is not there, and brings it up to date. `hearer` is told what other
+    /// gateways end from now on. Blocks until there is an answer.
+    ///
+    /// # Errors
+    /// [`OpenFault`].
+    pub(crate) fn connect(terms: Terms, hearer: Option<Arc<dyn Hearer>>, clock: &Arc<dyn Clock>) -> Result<Self, OpenFault> {
+        let now = clock.now().wall;
+        let place = terms.place();
+        let terms = Arc::new(terms);
+        let deaf = Arc::<AtomicBool>::default();
+        let (readers, writer) = open_server(&terms, "token", move |db| schema::migrate(db, &place, now))?;
+        let listen =
+            |hearer| Listener::start(&terms, "token-listener", Arc::clone(clock), Outbox::new(hearer, Arc::clone(&deaf)));
+        let listener = hearer.map(listen).transpose()?;
+        Ok(Self { readers, writer, deaf, _listener: listener })
     }
 }
 
@@ -87,6 +113,13 @@ const READERS: usize = 2;
 
 #[async_trait]
 impl TokenStore for StepStore {
+    fn is_shared(&self) -> bool {
+        match &self.writer {
+            Writer::Sqlite(_) => false,
+            Writer::Postgres(_) => true,
+        }
+    }
+
     async fn adopt_key(&self, check: Mac) -> Result<bool, StoreFault> {
         self.writer.step(move |db| clients::adopt_key(db, check)).await
     }
@@ -173,6 +206,9 @@ impl TokenStore for StepStore {
     }
 
     async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault> {
+        if self.deaf.load(Ordering::SeqCst) {
+            return Err(StoreFault::Failed);
+        }
         self.readers.read(move |db| grants::live_token(db, token, now)).await
     }
 

@@ -9,12 +9,13 @@ use crate::tokens::store::steps::OpenFault;
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// The file at place `n` makes version `n + 1` of version `n`. A file that was released is never changed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/0001_accounts_sessions_grants.sql"),
     include_str!("../migrations/0002_session_api.sql"),
     include_str!("../migrations/0003_signing_keys_and_email_factors.sql"),
     include_str!("../migrations/0004_former_passwords.sql"),
     include_str!("../migrations/0005_attempts_and_windows.sql"),
+    include_str!("../migrations/0006_revocation_events.sql"),
 ];
 
 /// Brings the schema up to date, inside a transaction that no other program's can overlap.

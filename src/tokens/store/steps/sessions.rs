@@ -1,16 +1,18 @@
 //! Sessions that live by being used: opened by a login, exchanged for tokens of an identity, ended by a logout.
 
 use crate::store::sql::{self, Db, Row, named_params};
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::model::Timestamp;
-use crate::store::cuts::Fingerprint;
+use crate::store::cuts::{Fingerprint, Reach};
 use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
 use crate::tokens::identity::{Identity, NewIdentity};
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::steps::rows::{At, Hash, Kind};
-use crate::tokens::store::steps::{StepStore, accounts, identities, step_up};
+use crate::tokens::store::steps::{StepStore, accounts, identities, outbox, step_up};
 use crate::tokens::store::{
     ChallengeId, ChallengeKind, CodeAnswer, CodeVerdict, Enrolled, Exchange, ExchangeStep, LastSeen, OpenSession,
     PasswordChange, PasswordHash, PushAnswer, PushVerdict, Reachable, SessionStore, StoreFault,
@@ -152,25 +154,43 @@ fn exchange(db: &Db<'_>, step: &ExchangeStep) -> sql::Result<Exchange> {
 }
 
 fn end(db: &Db<'_>, token: Fingerprint, now: Timestamp) -> sql::Result<Option<Box<str>>> {
-    db.optional(
+    let ended: Option<Box<str>> = db.optional(
         "UPDATE session SET ended = ?2, end_reason = 'logged-out'
          WHERE ended IS NULL AND sid = (SELECT sid FROM access_token WHERE hash = ?1 AND revoked IS NULL) RETURNING sid",
         (Hash(token), At(now)),
         |row| row.get(0),
-    )
+    )?;
+    if let Some(sid) = &ended {
+        outbox::tell(db, &Reach::Session(sid.clone()), now)?;
+    }
+    Ok(ended)
 }
+
+/// How much later than it happened another gateway may write down that a session was used.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
 fn note_uses(db: &Db<'_>, uses: &[(Box<str>, LastSeen)], now: Timestamp) -> sql::Result<()> {
     for (sid, seen) in uses {
         match seen {
             LastSeen::At(at) => {
-                db.execute("UPDATE session SET last_seen = ?2 WHERE sid = ?1 AND last_seen < ?2", (sid, At(*at)))?
+                db.execute("UPDATE session SET last_seen = ?2 WHERE sid = ?1 AND last_seen < ?2", (sid, At(*at)))?;
             }
-            LastSeen::TooLongAgo => db.execute(
-                "UPDATE session SET ended = ?2, end_reason = 'not-used' WHERE sid = ?1 AND ended IS NULL",
-                (sid, At(now)),
-            )?,
-        };
+            LastSeen::TooLongAgo => end_unused(db, sid, now)?,
+        }
+    }
+    Ok(())
+}
+
+/// Where others use the same sessions, one that was not used here may have been used there.
+fn end_unused(db: &Db<'_>, sid: &str, now: Timestamp) -> sql::Result<()> {
+    let by_now = if db.is_shared() { At(now.before(WRITTEN_WITHIN)) } else { At(Timestamp::from_millis(i64::MAX)) };
+    let ended = db.execute(
+        "UPDATE session SET ended = ?2, end_reason = 'not-used'
+         WHERE sid = ?1 AND ended IS NULL AND last_seen + coalesce(idle_ms, 0) <= ?3",
+        (sid, At(now), by_now),
+    )?;
+    if ended == 1 {
+        outbox::tell(db, &Reach::Session(sid.into()), now)?;
     }
     Ok(())
 }
@@ -191,5 +211,6 @@ fn change_password(db: &Db<'_>, step: &PasswordChange) -> sql::Result<Option<Ide
     )?;
     // What was earned with the old password but not redeemed yet goes with it.
     db.execute("UPDATE code SET used = ?2 WHERE account_id = ?1 AND used IS NULL", (session.account, At(session.now)))?;
+    outbox::tell(db, &Reach::Subject(session.account.to_string().into()), session.now)?;
     open(db, session)
 }

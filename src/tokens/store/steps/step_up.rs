@@ -1,13 +1,13 @@
 //! Answers to challenges that were opened for a token, and what a right answer does.
 
-use crate::store::cuts::Fingerprint;
+use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::sql::{self, Db, Row, named_params};
 use crate::tokens::account::AccountId;
 use crate::tokens::factor::Channel;
 use crate::tokens::keyring::Mac;
 use crate::tokens::session::Authentication;
 use crate::tokens::store::steps::rows::{At, Hash};
-use crate::tokens::store::steps::{attempts, identities};
+use crate::tokens::store::steps::{attempts, identities, outbox};
 use crate::tokens::store::{Approval, ChallengeId, ChallengeKind, CodeAnswer, CodeVerdict, PushAnswer, PushVerdict};
 
 /// A challenge, as far as answering it goes.
@@ -105,6 +105,7 @@ fn asked(row: &Row<'_>) -> sql::Result<Asked> {
 
 /// Does what a challenge was opened for.
 fn carry_out(db: &Db<'_>, asked: &Asked, authentication: Authentication) -> sql::Result<()> {
+    outbox::tell(db, &Reach::Token(asked.token), authentication.at)?;
     match asked.kind {
         ChallengeKind::StepUpCode | ChallengeKind::StepUpPush => {
             let Authentication { context, methods, at } = authentication;

@@ -10,6 +10,9 @@ use crate::tokens::store::{Begun, Charge, Counts};
 /// Windows that are no account's which are kept. Each stands for an attempt that was admitted.
 pub(super) const NOBODIES: i64 = 65_536;
 
+/// The instants of a row, and from when until when it blocks.
+type Written = (Box<[u8]>, Option<At>, Option<At>);
+
 /// What is said of the windows of an attempt, and what has to be written for it.
 pub(super) struct Passed<'a> {
     pub(super) begun: Begun,
@@ -72,8 +75,8 @@ pub(super) fn count(db: &Db<'_>, charges: &[Charge], now: Timestamp) -> sql::Res
 }
 
 fn known(db: &Db<'_>, charge: &Charge, now: Timestamp) -> sql::Result<Known> {
-    let read = |row: &Row<'_>| Ok((row.get::<_, Box<[u8]>>(0)?, row.get::<_, Option<At>>(1)?, row.get::<_, Option<At>>(2)?));
-    let row = db.optional(
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<At>>(1)?, row.get::<_, Option<At>>(2)?));
+    let row: Option<Written> = db.optional(
         "SELECT recent, blocked_from, blocked_until FROM attempt_window WHERE caller_mac = ?1",
         [charge.caller],
         read,
