@@ -1,7 +1,7 @@
 //! `/admin/locks`: an operator lists locks, looks one up and clears it.
 //!
-//! Who keeps locks is a [`LockKeeper`]; login guards are some. An account is shown by a mark, never by its name. Every answer is
-//! bounded. Deliberately absent: the token that opens the door (`door`), and what a lock is (`rules`).
+//! Who keeps locks is a [`LockKeeper`]: login guards, and the embedded token service (`embedded_locks`). An account is shown by a
+//! mark, never by its whole name. Every answer is bounded. Deliberately absent: the token that opens the door (`door`), and what a lock is (`rules`).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -33,15 +33,17 @@ const QUERY_MAX: usize = 4 * 1024;
 /// A lock, as it is shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShownLock {
-    /// What the account is called here, if the lock is about one: the beginning of a keyed hash.
+    /// What the account, or its lock, is called here: of a keyed hash.
     pub mark: Option<String>,
+    /// The account's e-mail address with most of it left out, where accounts are known by name.
+    pub identifier: Option<String>,
     /// The source, if the lock is about one.
     pub source: Option<SourceKey>,
     /// What the client is called here, if the lock is about one.
     pub client: Option<String>,
-    /// Why, in a word: `failures` in a row, or a `window` of them.
+    /// Why, in a word: `failures` in a row, a `window` of them, or a `pause` after too many tries.
     pub reason: &'static str,
-    /// How many.
+    /// How many; 0 for a pause.
     pub failures: u32,
     /// Since when.
     pub since: Timestamp,
@@ -80,7 +82,7 @@ pub struct Unavailable;
 /// Somebody who keeps locks.
 #[async_trait]
 pub trait LockKeeper: Send + Sync + fmt::Debug {
-    /// What it is called: the name of a login guard. No two keepers share one.
+    /// What it is called: the name of a login guard, or `embedded`. No two keepers share one.
     fn name(&self) -> &str;
 
     /// At most `limit` locks in the order of their positions, of those after a position.
@@ -131,6 +133,7 @@ impl From<crate::store::login_guard::Lock> for ShownLock {
     fn from(lock: crate::store::login_guard::Lock) -> Self {
         Self {
             mark: lock.account.map(|account| account.to_string()),
+            identifier: None,
             source: lock.source,
             client: lock.client.map(|client| client.to_string()),
             reason: match lock.by {
@@ -163,6 +166,7 @@ impl ShownLock {
         json!({
             "guard": guard,
             "mark": self.mark,
+            "identifier": self.identifier,
             "source": self.source.map(|source| source.address().to_string()),
             "client": self.client,
             "reason": self.reason,

@@ -3,6 +3,7 @@
 //! Imports `model`, `rules` (the envelope, forms), `store` and `tokens` (what is revoked, who is locked) and `telemetry`. Deliberately absent: anything that answers to the public listener.
 
 mod door;
+mod embedded_locks;
 mod locks;
 mod revoke;
 mod words;
@@ -52,6 +53,7 @@ pub struct Shown {
     pub envelope: Arc<Envelope>,
 }
 
+pub use embedded_locks::EmbeddedLocks;
 pub use locks::{ClearedLocks, LockKeeper, Locks, ShownLock, Unavailable, Wanted};
 pub use revoke::Revoker;
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::admin::{self, LockKeeper, Locks, Readiness, Revoker, Shown};
+use crate::admin::{self, EmbeddedLocks, LockKeeper, Locks, Readiness, Revoker, Shown};
 use crate::app::embedded::{Embedded, NotStarted};
 use crate::app::ground::Ground;
 use crate::app::machine::{SystemClock, SystemEntropy};
@@ -216,14 +216,16 @@ async fn serve_admin(
     let shown = Shown { metrics, ready: ready.clone(), envelope: Arc::clone(&plan.fallback) };
     let revoker = Revoker {
         issuers: plan.issuers.iter().map(|issuer| (Arc::clone(&issuer.name), issuer.id)).collect(),
-        embedded,
+        embedded: embedded.clone(),
         revocations: ground.revocations.clone(),
         clock: Arc::clone(&ground.clock),
     };
     let wanted = plan.admin.address;
     let listener = TcpListener::bind(wanted).await.map_err(|error| StartError::Admin(wanted, error))?;
     let address = listener.local_addr()?;
-    let keepers = ground.login_guards.iter().map(|guard| Arc::clone(guard) as Arc<dyn LockKeeper>).collect();
+    let guards = ground.login_guards.iter().map(|guard| Arc::clone(guard) as Arc<dyn LockKeeper>);
+    let embedded = embedded.map(|tokens| Arc::new(EmbeddedLocks(tokens)) as Arc<dyn LockKeeper>);
+    let keepers = guards.chain(embedded).collect();
     tokio::spawn(admin::serve(listener, shown, plan.admin.token.clone(), revoker, Locks::new(keepers)));
     Ok(address)
 }

@@ -65,7 +65,7 @@ pub(super) enum Command {
     },
     /// End a token, a session, or all that a subject or a client has, at the gateway that runs.
     Revoke(RevokeOptions),
-    /// The locks of login guards, at the gateway that runs.
+    /// The locks of login guards and of the embedded token service, at the gateway that runs.
     Locks {
         #[command(flatten)]
         at: AdminListener,
@@ -145,7 +145,7 @@ pub(super) struct WhoIsLocked {
     /// An account, as it signs in.
     #[arg(long, value_name = "NAME")]
     pub(super) account: Option<String>,
-    /// An account, as the list and the log show it: eight hexadecimal digits.
+    /// An account, as the list and the log show it: eight hexadecimal digits; at the embedded service a lock, by its name.
     #[arg(long)]
     pub(super) mark: Option<String>,
     /// The address that attempts come from.

@@ -84,13 +84,18 @@ fn lines(answer: &Value, until: &str) -> String {
 fn line(lock: &Value, until: &str) -> String {
     let text = |name: &str| lock.get(name).and_then(Value::as_str).unwrap_or("-");
     let failures = lock.get("failures").and_then(Value::as_u64).unwrap_or_default();
+    let identifier = lock.get("identifier").and_then(Value::as_str).map(|name| format!(" ({name})")).unwrap_or_default();
+    let reason = match text("reason") {
+        "pause" => "a pause after too many tries".to_owned(),
+        "window" => format!("{failures} in the window"),
+        _ => format!("{failures} failures in a row"),
+    };
     format!(
-        "{}  account {}  source {}  client {}  {failures} {}  since {}  {until} {}",
+        "{}  account {}{identifier}  source {}  client {}  {reason}  since {}  {until} {}",
         text("guard"),
         text("mark"),
         text("source"),
         text("client"),
-        if text("reason") == "window" { "in the window" } else { "failures in a row" },
         text("since"),
         text("until"),
     )

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Gateway, Request, Response, Upstream, run, upstream};
+use crate::support::{ADMIN_TOKEN, Answer, Gateway, Quickstart, Request, Response, Upstream, epoch_seconds, run, upstream};
 
 /// A login that knows one password: `right`.
 fn login() -> Upstream {
@@ -237,4 +237,55 @@ fn the_command_lists_shows_and_clears() {
     assert_eq!(locks(&["clear"]).code, Some(2), "nobody is named");
     assert_eq!(attempt(&gateway, "/people", "ann", "right", "203.0.113.7"), 200);
     assert_eq!(attempt(&gateway, "/people", "bob", "right", "203.0.113.7"), 429);
+}
+
+#[test]
+fn a_lock_of_the_embedded_service_outlives_a_restart_is_listed_and_is_cleared_by_somebody_named() {
+    let quick = Quickstart::start();
+    // Made before the lock, during which no code is looked at.
+    let bodies: Vec<Value> = (0..7).map(|_| quick.sign_in_body()).collect();
+    for body in &bodies[..5] {
+        let mut wrong = body.clone();
+        wrong["password"] = json!("wrong");
+        assert_eq!(quick.sign_in(&wrong).status, 401);
+    }
+    assert_eq!(quick.sign_in(&bodies[5]).status, 429);
+    let ask = |quick: &Quickstart, method: &str, query: &str| {
+        Request::new(method, &format!("/admin/locks{query}")).bearer(quick.value("ADMIN_TOKEN")).to(quick.admin)
+    };
+    let before = ask(&quick, "GET", "").json();
+    let quick = quick.survive_a_power_cut();
+    assert_eq!(ask(&quick, "GET", "?guard=embedded").json(), before, "a restart changes nothing");
+    let locks = before["locks"].as_array().unwrap();
+    let [lock] = &locks[..] else { panic!("{before:#}") };
+    assert_eq!(lock["guard"], "embedded");
+    assert_eq!((&lock["reason"], &lock["failures"], &lock["source"]), (&json!("failures"), &json!(5), &json!(null)));
+    let seconds = |name: &str| lock[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    let now = i64::try_from(epoch_seconds()).unwrap();
+    assert!(seconds("since") <= now && now < seconds("until") && seconds("until") <= now + 1_801, "{lock:#}");
+    let (email, masked) = (quick.value("ACCOUNT_EMAIL"), lock["identifier"].as_str().unwrap());
+    assert!(masked.starts_with(&email[..1]) && masked.contains('…') && !masked.contains(email), "{masked}");
+    let phone = Request::query(&[("account", quick.value("ACCOUNT_PHONE"))]);
+    assert_eq!(ask(&quick, "GET", &format!("?{phone}")).json()["locks"], before["locks"]);
+    assert_eq!(ask(&quick, "GET", "?account=nobody@example.com").status, 404);
+    let (config, at) = (quick.dir().join("gateway.toml"), format!("http://{}", quick.admin));
+    let run = |arguments: &[&str]| {
+        let common = ["locks".as_ref(), "--config".as_ref(), config.as_os_str(), "--admin".as_ref(), at.as_ref()];
+        run(common.into_iter().chain(arguments.iter().map(OsStr::new)))
+    };
+    let listed = run(&["list"]);
+    assert!(listed.output.contains(masked) && listed.output.contains("5 failures in a row"), "{listed:#?}");
+    let mark = lock["mark"].as_str().unwrap();
+    let cleared = run(&["clear", "--mark", mark]);
+    assert!(cleared.output.ends_with("cleared: 1\n"), "{cleared:#?}");
+    assert_eq!(quick.sign_in(&bodies[6]).status, 200);
+    assert_eq!(ask(&quick, "GET", "").json()["locks"], json!([]));
+    let email = email.to_owned();
+    let (finished, _) = quick.stop();
+    let lines: Vec<Value> = finished.errors.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let audited: Vec<_> = lines.iter().filter(|line| line["message"] == "locks cleared").collect();
+    let [audited] = &audited[..] else { panic!("{finished:#?}") };
+    assert_eq!((&audited["target"], &audited["actor"]), (&json!("portcullis::audit"), &json!("admin")));
+    assert_eq!((&audited["guard"], &audited["mark"]), (&json!("embedded"), &json!(mark)));
+    assert!(!finished.errors.contains(&email), "{finished:#?}");
 }

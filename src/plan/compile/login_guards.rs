@@ -6,6 +6,7 @@ use crate::config::{self, AccessRule, At, Finding};
 use crate::model::{AccountPlace, ClientPlace, CountedBy, Location, NonEmpty, Sign, WithoutStore};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::directory::Directory;
+use crate::plan::compile::issuers::EMBEDDED;
 use crate::plan::{GuardCheck, LoginGuard, LoginGuardId};
 use crate::rules::lockout::LockRule;
 use crate::rules::login_answer::AnswerRule;
@@ -22,6 +23,11 @@ impl Workshop<'_> {
         let config = self.config;
         let mut directory = Directory::new("login_guard", "login guard");
         for (index, guard) in config.login_guards.iter().enumerate() {
+            // Locks are listed by the names of who keeps them.
+            if guard.name.value == EMBEDDED && config.token_service.is_some() {
+                let finding = Finding::error(guard.name.place, "the name `embedded` is that of the token service built in");
+                self.report.add(finding.help("choose another name, so that their locks are told apart"));
+            }
             let compiled = self.login_guard(LoginGuardId(index), &guard.name.value, &guard.value);
             directory.list(&guard.name, compiled.map(Arc::new));
         }
