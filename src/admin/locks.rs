@@ -14,7 +14,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::admin::words::{Problem, answer};
-use crate::model::{Source, SourceKey, Timestamp};
+use crate::model::{Source, SourceKey, SourcePrefix, Timestamp};
 use crate::rules::body::Form;
 use crate::rules::login_budget::ClosedBy;
 use crate::store::login_guard::{AccountMark, LoginGuard, Whose};
@@ -182,6 +182,7 @@ impl ShownLock {
 #[derive(Debug)]
 pub struct Locks {
     keepers: Box<[Arc<dyn LockKeeper>]>,
+    prefix: SourcePrefix,
 }
 
 /// What a query asks for.
@@ -194,10 +195,10 @@ pub(super) struct Question {
 }
 
 impl Locks {
-    /// Of these keepers, in whose order they are listed.
+    /// Of these keepers, in whose order they are listed. Sources are told apart by `prefix`, as everywhere in the gateway.
     #[must_use]
-    pub fn new(keepers: Box<[Arc<dyn LockKeeper>]>) -> Self {
-        Self { keepers }
+    pub fn new(keepers: Box<[Arc<dyn LockKeeper>]>, prefix: SourcePrefix) -> Self {
+        Self { keepers, prefix }
     }
 
     /// Reads a query strictly: nothing twice, and nothing that is not known.
@@ -221,7 +222,7 @@ impl Locks {
         }
         Ok(Question {
             guard,
-            whose: whose([text("account"), text("mark"), text("source"), text("client")])?,
+            whose: whose([text("account"), text("mark"), text("source"), text("client")], self.prefix)?,
             after: after(text("after"))?,
             limit: limit(text("limit"))?,
         })
@@ -298,14 +299,14 @@ impl Locks {
     }
 }
 
-fn whose(told: [Option<String>; 4]) -> Result<Option<Wanted>, Problem> {
+fn whose(told: [Option<String>; 4], prefix: SourcePrefix) -> Result<Option<Wanted>, Problem> {
     match told {
         [None, None, None, None] => Ok(None),
         [Some(account), None, None, None] => Ok(Some(Wanted::Account(account))),
         [None, Some(mark), None, None] => Ok(Some(Wanted::Mark(mark))),
         [None, None, Some(source), None] => {
             let address: IpAddr = source.parse().map_err(|_| Problem::malformed("the source is an IP address"))?;
-            Ok(Some(Wanted::Source(Source::new(address).key())))
+            Ok(Some(Wanted::Source(Source::apart_by(address, prefix).key())))
         }
         [None, None, None, Some(client)] => Ok(Some(Wanted::Client(client))),
         [_, _, _, _] => Err(Problem::malformed("at most one of account, mark, source and client")),

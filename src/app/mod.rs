@@ -225,8 +225,8 @@ async fn serve_admin(
     let address = listener.local_addr()?;
     let guards = ground.login_guards.iter().map(|guard| Arc::clone(guard) as Arc<dyn LockKeeper>);
     let embedded = embedded.map(|tokens| Arc::new(EmbeddedLocks(tokens)) as Arc<dyn LockKeeper>);
-    let keepers = guards.chain(embedded).collect();
-    tokio::spawn(admin::serve(listener, shown, plan.admin.token.clone(), revoker, Locks::new(keepers)));
+    let locks = Locks::new(guards.chain(embedded).collect(), plan.guard.source_prefix);
+    tokio::spawn(admin::serve(listener, shown, plan.admin.token.clone(), revoker, locks));
     Ok(address)
 }
 

@@ -1,6 +1,6 @@
 //! A database as the token service uses it: statements that mean the same to SQLite and to PostgreSQL.
 //!
-//! A step is written once, over [`Db`], in the SQL that both understand; what they do not share (`min` of two values, `IS` of
+//! A step is written once, over `Db`, in the SQL that both understand; what they do not share (`min` of two values, `IS` of
 //! two values, the last row's number) is written in another way. Parameters are `?1` or `:name`. Statements are prepared once
 //! for each connection. Imports `model` and `store::sqlite`. Deliberately absent: what is kept, and in which tables.
 
