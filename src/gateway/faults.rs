@@ -33,8 +33,11 @@ pub(super) fn denial_of(connection: Option<&Connection>, error: &Error, waiting:
     }
 }
 
-/// What a failure means for what the request did at its upstream.
-pub(super) fn outcome_of(error: &Error) -> Outcome {
+/// What a failure means for what the request did at its upstream. Where we gave up, the failure may show on either side.
+pub(super) fn outcome_of(connection: Option<&Connection>, error: &Error) -> Outcome {
+    if connection.and_then(Connection::fault).is_some() {
+        return Outcome::Unknown;
+    }
     match error.esource() {
         ErrorSource::Downstream => Outcome::Left,
         ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => Outcome::Unknown,

@@ -334,7 +334,8 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
-        self.settle(ctx, Outcome::Unknown).await;
+        // Whoever resets the exchange once it is forwarded has not escaped its count.
+        self.settle(ctx, faults::outcome_of(connection(session), error)).await;
         let waiting = !session.downstream_session.is_body_done();
         let denial = faults::denial_of(connection(session), error, waiting, self.clock.now().wall);
         // What is left of either message is unknown, so the connection ends with this answer.
@@ -357,7 +358,8 @@ impl ProxyHttp for Gateway {
         let took = self.clock.now().tick.since(ctx.began);
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         // Who never got an answer may still have ended something.
-        self.settle(ctx, error.map_or(Outcome::Unknown, faults::outcome_of)).await;
+        let outcome = error.map_or(Outcome::Unknown, |error| faults::outcome_of(connection(session), error));
+        self.settle(ctx, outcome).await;
         if let Some(forward) = &mut ctx.forward {
             ctx.answered.end(forward, error.is_none());
             forward.conclude().await;

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -253,6 +254,29 @@ fn who_leaves_before_the_answer_has_tried_all_the_same() {
     }
     drop(release);
     until("all are counted", || counted(&gateway, "failed") == 5);
+    assert_locked(&gateway.ask(&attempt("ann@example.com", "right")));
+    assert_eq!(app.count(), 5);
+}
+
+#[test]
+fn who_resets_the_connection_before_the_answer_has_tried_all_the_same() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let app = Upstream::scripted(move |_| {
+        let _ = held.lock().unwrap().recv();
+        Answer::new(401, &[], "")
+    });
+    let gateway = start(&app, BY_EMAIL);
+    for number in 1..=5_u64 {
+        let mut client = std::net::TcpStream::connect(gateway.address).unwrap();
+        std::io::Write::write_all(&mut client, &attempt("ann@example.com", "wrong").bytes()).unwrap();
+        until("the login has it", || app.count() as u64 == number);
+        // A reset instead of an end.
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        until("it is counted", || counted(&gateway, "failed") == number);
+    }
+    drop(release);
     assert_locked(&gateway.ask(&attempt("ann@example.com", "right")));
     assert_eq!(app.count(), 5);
 }

@@ -346,3 +346,26 @@ fn a_store_that_dies_and_comes_back_under_load_leaves_nobody_without_an_answer()
     assert!((BURST - 100..=2 * BURST + 100).contains(&passed), "at most a part each beyond the whole: {passed}");
     assert!(alone > 0);
 }
+
+#[test]
+fn a_dearer_route_spends_more_of_the_same_shared_quota_and_who_is_exempt_spends_nothing() {
+    let Some(mut valkey) = Valkey::start() else { return };
+    let app = app();
+    let config = upstream("app", &[app.address], "")
+        + &store(&valkey, "deadline = \"2s\"\nnodes = 2")
+        + &limit("all", "8/10h", "{ header = \"X-Tenant\" }", "exempt = [\"192.0.2.0/24\"]")
+        + "[network]\ntrusted_proxies = [\"127.0.0.1\"]\n"
+        + &public("/plain/**", "[\"all\"]")
+        + &public("/dear/**", "[{ name = \"all\", cost = 5 }]");
+    let gateways = two(&config);
+    assert_eq!(gateways[0].ask(&Request::get("/dear/x")).status, 200);
+    assert_eq!(gateways[1].ask(&Request::get("/dear/x")).status, 429);
+    assert_eq!(passing(&gateways[1], "/plain/x", 6), 3);
+    let probe = gateways[0].ask(&Request::get("/dear/x").field("X-Forwarded-For", "192.0.2.7"));
+    assert_eq!(probe.status, 200);
+    assert!(probe.values("RateLimit").is_empty() && probe.values("RateLimit-Policy").is_empty(), "{probe:#?}");
+    valkey.kill();
+    until_it_is(false, &gateways);
+    assert_eq!(gateways[0].ask(&Request::get("/dear/x")).status, 503, "half of eight does not pay five");
+    assert_eq!(passing(&gateways[0], "/plain/x", 6), 4);
+}

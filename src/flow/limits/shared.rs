@@ -57,10 +57,12 @@ impl Limits {
         now: Tick,
         standing: &mut Standing,
     ) -> Result<(), Denial> {
-        let here = limits.iter().filter(|limit| limit.shared.is_none());
+        let (exempt, counting): (Vec<_>, Vec<_>) = limits.iter().partition(|limit| limit.exempts(payer.head.source));
+        standing.exempt.extend(exempt.iter().map(|limit| limit.index));
+        let here = counting.iter().filter(|limit| limit.shared.is_none());
         let mut heard: Vec<Heard<'_>> = here.filter_map(|limit| self.ask_here(limit, limit.quota, payer, now)).collect();
         if !heard.iter().any(Heard::refuses) {
-            let there = limits.iter().filter_map(|limit| Some((limit, limit.shared.as_ref()?)));
+            let there = counting.iter().filter_map(|limit| Some((*limit, limit.shared.as_ref()?)));
             let asked = there.map(|(limit, outage)| self.ask_there(together, limit, outage, payer, now));
             heard.extend(join_all(asked).await);
         }
