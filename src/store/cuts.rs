@@ -77,7 +77,8 @@ impl Watermark {
 
 /// The revocations that this process knows of. Bounded twice: each cut is forgotten after `retention`, when nothing that was
 /// loaded before it can be remembered any more, and an issuer with [`Cuts::CAPACITY`] cuts has them all folded into one that
-/// reaches everything it issued until then, which is harsher than was asked for but never milder.
+/// reaches everything it issued until then, which is harsher than was asked for, but for one thing: a JWT of a session that was
+/// cut, issued after the fold, passes.
 #[derive(Debug)]
 pub struct Cuts {
     latest: AtomicU64,

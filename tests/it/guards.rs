@@ -238,14 +238,20 @@ fn what_the_login_did_not_answer_is_not_counted() {
     assert_eq!((counted(&gateway, "given-back"), counted(&down, "given-back")), (14, 7));
 }
 
-#[test]
-fn who_leaves_before_the_answer_has_tried_all_the_same() {
+/// A login that answers 401, but not before the sender is dropped.
+fn held_login() -> (mpsc::Sender<()>, Upstream) {
     let (release, held) = mpsc::channel::<()>();
     let held = Arc::new(Mutex::new(held));
     let app = Upstream::scripted(move |_| {
         let _ = held.lock().unwrap().recv();
         Answer::new(401, &[], "")
     });
+    (release, app)
+}
+
+#[test]
+fn who_leaves_before_the_answer_has_tried_all_the_same() {
+    let (release, app) = held_login();
     let gateway = start(&app, BY_EMAIL);
     for number in 1..=5 {
         let mut client = Client::connect(gateway.address);
@@ -260,12 +266,7 @@ fn who_leaves_before_the_answer_has_tried_all_the_same() {
 
 #[test]
 fn who_resets_the_connection_before_the_answer_has_tried_all_the_same() {
-    let (release, held) = mpsc::channel::<()>();
-    let held = Arc::new(Mutex::new(held));
-    let app = Upstream::scripted(move |_| {
-        let _ = held.lock().unwrap().recv();
-        Answer::new(401, &[], "")
-    });
+    let (release, app) = held_login();
     let gateway = start(&app, BY_EMAIL);
     for number in 1..=5_u64 {
         let mut client = std::net::TcpStream::connect(gateway.address).unwrap();
