@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use crate::admin::locks::{ClearedLocks, LockKeeper, ShownLock, Unavailable, Wanted};
 use crate::model::SourceKey;
+use crate::store::login_guard::Rest;
 use crate::tokens::account::AccountId;
 use crate::tokens::identifier::{EmailAddress, Identifier, PhoneNumber};
 use crate::tokens::{Lock, LockId, LockKind, TokenService, Whom};
@@ -78,13 +79,19 @@ impl LockKeeper for EmbeddedLocks {
         Ok(found.into_iter().take(limit).map(ShownLock::from).collect())
     }
 
-    async fn clear(&self, whose: &Wanted) -> Result<ClearedLocks, Unavailable> {
-        let cleared = match Meant::by(whose) {
-            Some(meant) => self.0.clear_lock(meant.whom()).await.map_err(|_| Unavailable)?,
-            None => Vec::new(),
+    async fn clear(&self, whose: &Wanted) -> ClearedLocks {
+        let Some(meant) = Meant::by(whose) else { return ClearedLocks::NOTHING };
+        let Ok(cleared) = self.0.clear_lock(meant.whom()).await else {
+            return ClearedLocks { rest: Rest::Unknown, ..ClearedLocks::NOTHING };
         };
+        let locks: Vec<ShownLock> = cleared.locks.into_iter().map(ShownLock::from).collect();
         // What is cleared is so in the database.
-        Ok(ClearedLocks { locks: cleared.into_iter().map(ShownLock::from).collect(), lasting: true })
+        ClearedLocks {
+            whose: cleared.whose.map(|lock| lock.to_string()),
+            locks,
+            counters: cleared.counters,
+            ..ClearedLocks::NOTHING
+        }
     }
 }
 

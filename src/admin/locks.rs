@@ -13,11 +13,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use crate::admin::audit;
 use crate::admin::words::{Problem, answer};
 use crate::model::{Source, SourceKey, SourcePrefix, Timestamp};
 use crate::rules::body::Form;
 use crate::rules::login_budget::ClosedBy;
-use crate::store::login_guard::{AccountMark, LoginGuard, Whose};
+use crate::store::login_guard::{AccountMark, LoginGuard, Rest, Whose};
 use crate::store::valkey::Outage;
 
 /// How many locks an answer holds unless it is said, and at most.
@@ -69,10 +70,26 @@ pub enum Wanted {
 /// What was cleared.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClearedLocks {
+    /// What the account or client that was meant is called here, where it is known.
+    pub whose: Option<String>,
     /// As they stood before.
     pub locks: Vec<ShownLock>,
+    /// The counters that were forgotten: those of the locks, and where failures are forgotten that led to none, those too.
+    pub counters: usize,
     /// Whether a restart will know of it.
     pub lasting: bool,
+    /// What may be locked still.
+    pub rest: Rest,
+}
+
+impl ClearedLocks {
+    /// There was nothing to clear.
+    pub const NOTHING: Self = Self { whose: None, locks: Vec::new(), counters: 0, lasting: true, rest: Rest::Nothing };
+
+    /// Whether this changed anything, or may have.
+    fn has_changed(&self) -> bool {
+        !self.locks.is_empty() || self.counters > 0 || self.rest != Rest::Nothing
+    }
 }
 
 /// The keeper cannot say: what it keeps its locks in does not answer.
@@ -98,10 +115,7 @@ pub trait LockKeeper: Send + Sync + fmt::Debug {
     async fn find(&self, whose: &Wanted, limit: usize) -> Result<Vec<ShownLock>, Unavailable>;
 
     /// Ends somebody's locks, and forgets the failures that led to them.
-    ///
-    /// # Errors
-    /// [`Unavailable`].
-    async fn clear(&self, whose: &Wanted) -> Result<ClearedLocks, Unavailable>;
+    async fn clear(&self, whose: &Wanted) -> ClearedLocks;
 }
 
 #[async_trait]
@@ -121,11 +135,12 @@ impl LockKeeper for LoginGuard {
         Ok(found.into_iter().map(ShownLock::from).collect())
     }
 
-    async fn clear(&self, whose: &Wanted) -> Result<ClearedLocks, Unavailable> {
-        let Some(whose) = whose.at_guard() else { return Ok(ClearedLocks { locks: Vec::new(), lasting: true }) };
-        let cleared = Self::clear(self, whose).await.map_err(|Outage| Unavailable)?;
-        let locks = cleared.locks.into_iter().map(ShownLock::from).collect();
-        Ok(ClearedLocks { locks, lasting: cleared.kept.is_ok() })
+    async fn clear(&self, whose: &Wanted) -> ClearedLocks {
+        let Some(whose) = whose.at_guard() else { return ClearedLocks::NOTHING };
+        let cleared = Self::clear(self, whose).await;
+        let locks: Vec<ShownLock> = cleared.locks.into_iter().map(ShownLock::from).collect();
+        let whose = self.mark_of(whose).map(|mark| mark.to_string());
+        ClearedLocks { whose, counters: locks.len(), locks, lasting: cleared.kept.is_ok(), rest: cleared.rest }
     }
 }
 
@@ -269,28 +284,26 @@ impl Locks {
         let Question { guard, whose: Some(whose), after: None, .. } = question else {
             return Err(Problem::malformed("exactly one of account, mark, source and client says whose locks are cleared"));
         };
-        let (mut count, mut shown, mut failed) = (0, Vec::new(), Vec::new());
+        let (mut count, mut shown, mut not_all, mut not_kept) = (0, Vec::new(), Vec::new(), Vec::new());
+        let mut has_changed = false;
         for keeper in self.asked(guard.as_deref()) {
             let name = keeper.name();
-            let Ok(ClearedLocks { locks, lasting }) = keeper.clear(&whose).await else {
-                tracing::error!(target: "portcullis::audit", actor = "admin", %from, guard = name, "locks could not be cleared");
-                failed.push(name);
-                continue;
-            };
-            if let Some(first) = locks.first() {
-                let (mark, source) = (first.mark.as_deref(), first.source.map(SourceKey::address));
-                tracing::info!(target: "portcullis::audit", actor = "admin", %from, guard = name, mark, ?source, locks = locks.len(), lasting, "locks cleared");
-            }
-            if !lasting {
-                failed.push(name);
-            }
-            count += locks.len();
-            shown.extend(locks.iter().take(LONGEST_PAGE - shown.len()).map(|lock| lock.shown(name)));
+            let cleared = keeper.clear(&whose).await;
+            has_changed |= cleared.has_changed();
+            audit::cleared(from, name, &whose, &cleared);
+            not_all.extend(Some(name).filter(|_| cleared.rest != Rest::Nothing));
+            not_kept.extend(Some(name).filter(|_| !cleared.lasting));
+            count += cleared.locks.len();
+            shown.extend(cleared.locks.iter().take(LONGEST_PAGE - shown.len()).map(|lock| lock.shown(name)));
         }
-        match (failed.is_empty(), count) {
-            (false, _) => Err(Problem::not_kept(&failed)),
-            (true, 0) => Err(Problem::NO_LOCK),
-            (true, _) => Ok(answer(StatusCode::OK, "application/json", &json!({ "cleared": count, "locks": shown }))),
+        if !has_changed {
+            audit::nothing_cleared(from, guard.as_deref(), &whose);
+        }
+        match (not_all.is_empty(), not_kept.is_empty(), count) {
+            (false, ..) => Err(Problem::not_all(&not_all)),
+            (true, false, _) => Err(Problem::not_kept(&not_kept)),
+            (true, true, 0) => Err(Problem::NO_LOCK),
+            (true, true, _) => Ok(answer(StatusCode::OK, "application/json", &json!({ "cleared": count, "locks": shown }))),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Imports `model`, `rules` (the envelope, forms), `store` and `tokens` (what is revoked, who is locked) and `telemetry`. Deliberately absent: anything that answers to the public listener.
 
+mod audit;
 mod door;
 mod embedded_locks;
 mod locks;

@@ -53,6 +53,16 @@ impl Problem {
         Self { detail: Cow::Owned(detail), field: Some((RETRY_AFTER, HeaderValue::from_static("1"))), ..plain }
     }
 
+    /// 503: at these guards some of what was meant is locked still, or may be.
+    pub(super) fn not_all(guards: &[&str]) -> Self {
+        let guards = guards.join(", ");
+        let detail = format!(
+            "what is meant may still be locked at: {guards}. There was more than is cleared in one go, or what keeps the locks does not answer; try again"
+        );
+        let plain = Self::plain(StatusCode::SERVICE_UNAVAILABLE, "not-all", "");
+        Self { detail: Cow::Owned(detail), field: Some((RETRY_AFTER, HeaderValue::from_static("1"))), ..plain }
+    }
+
     /// 503: it holds here and lasts, but for these issuers other gateways do not know of it yet.
     pub(super) fn not_told(issuers: &[&str]) -> Self {
         let issuers = issuers.join(", ");

@@ -8,7 +8,7 @@ use crate::tokens::TokenService;
 use crate::tokens::account::AccountId;
 use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
-use crate::tokens::store::{Barred, LockName, LockRow, Operation};
+use crate::tokens::store::{Barred, Forgotten, LockName, LockRow, Operation};
 
 /// Who is kept from trying.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,17 @@ pub struct Lock {
     pub since: Timestamp,
     /// When it is over.
     pub until: Timestamp,
+}
+
+/// What was ended and forgotten of somebody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cleared {
+    /// What the lock of an account is called, whether or not there was one; `None` of a source.
+    pub whose: Option<LockId>,
+    /// What was in force: at most one lock, and 1,000 pauses of it.
+    pub locks: Vec<Lock>,
+    /// The counters that were forgotten, whether or not they had led to any of those.
+    pub counters: usize,
 }
 
 impl LockId {
@@ -127,13 +138,18 @@ impl TokenService {
     }
 
     /// Ends what keeps somebody out, and forgets their failures and attempts so far, whether or not these had led to a lock.
-    /// What was in force: at most one lock and 1,000 pauses of it.
     ///
     /// # Errors
-    /// `StoreUnavailable`: nothing has ended.
-    pub async fn clear_lock(&self, whom: Whom<'_>) -> Result<Vec<Lock>, Denial> {
-        let rows = self.store.clear_locks(self.barred(whom).await?, self.now().wall).await?;
-        Ok(rows.into_iter().map(Lock::from).collect())
+    /// `StoreUnavailable`: nothing has ended, unless the answer was lost.
+    pub async fn clear_lock(&self, whom: Whom<'_>) -> Result<Cleared, Denial> {
+        let barred = self.barred(whom).await?;
+        let whose = match &barred {
+            Barred::Subject(subject) => Some(LockId(LockName::Lock(*subject))),
+            Barred::Named(name) => Some(LockId(*name)),
+            Barred::Source(_) => None,
+        };
+        let Forgotten { locks, counters } = self.store.clear_locks(barred, self.now().wall).await?;
+        Ok(Cleared { whose, locks: locks.into_iter().map(Lock::from).collect(), counters })
     }
 
     async fn barred(&self, whom: Whom<'_>) -> Result<Barred, Denial> {

@@ -73,7 +73,7 @@ pub use guard::Outcome;
 pub use holder::Holder;
 pub use introspection::Hint;
 pub use keys::{KnownKey, PublishedKeys, RotationRefused};
-pub use locks::{Lock, LockId, LockKind, Whom};
+pub use locks::{Cleared, Lock, LockId, LockKind, Whom};
 pub use log_in::{LogIn, LogInLimits, LogInRefused, LoggedIn};
 pub use new_password::{NewPassword, PasswordChanged};
 pub use push::CarrierKey;

@@ -198,15 +198,20 @@ fn what_is_cleared_is_in_the_audit_log_with_who_and_no_name_of_an_account() {
     lock(&gateway, "ann@example.com");
     let mark = listed(&gateway, "")[0]["mark"].clone();
     assert_eq!(ask(&gateway, "DELETE", "?account=ann@example.com").status, 200);
+    assert_eq!(ask(&gateway, "DELETE", "?account=ann@example.com").status, 404);
+    assert_eq!(ask(&gateway, "DELETE", "?guard=places&source=203.0.113.7").status, 404);
     gateway.terminate();
     let log = gateway.finish().errors;
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let [audited] = &lines.iter().filter(|line| line["target"] == "portcullis::audit").collect::<Vec<_>>()[..] else {
-        panic!("{log}")
-    };
-    let of = |name: &str| audited[name].clone();
-    assert_eq!((of("message"), of("actor"), of("from")), (json!("locks cleared"), json!("admin"), json!("127.0.0.1")));
-    assert_eq!((of("guard"), of("mark"), of("locks")), (json!("people"), mark, json!(1)));
+    let audited: Vec<_> = lines.iter().filter(|line| line["target"] == "portcullis::audit").collect();
+    let said: Vec<_> = audited.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    let refused = "an admin call was refused";
+    assert_eq!(said, ["lock cleared", "no lock to clear", refused, "no lock to clear", refused], "{log}");
+    assert!(audited.iter().all(|line| (&line["actor"], &line["from"]) == (&json!("admin"), &json!("127.0.0.1"))), "{log}");
+    let of = |number: usize, names: [&str; 3]| names.map(|name| audited[number][name].clone());
+    assert_eq!(of(0, ["guard", "mark", "failures"]), [json!("people"), mark, json!(5)]);
+    assert_eq!(of(1, ["guard", "by", "mark"]), [json!(null), json!("account"), json!(null)]);
+    assert_eq!(of(3, ["guard", "by", "source"]), [json!("places"), json!("source"), json!("203.0.113.7")]);
     assert!(!log.contains("ann@"), "{log}");
 }
 
@@ -243,13 +248,14 @@ fn the_command_lists_shows_and_clears() {
 fn a_lock_of_the_embedded_service_outlives_a_restart_is_listed_and_is_cleared_by_somebody_named() {
     let quick = Quickstart::start();
     // Made before the lock, during which no code is looked at.
-    let bodies: Vec<Value> = (0..7).map(|_| quick.sign_in_body()).collect();
-    for body in &bodies[..5] {
-        let mut wrong = body.clone();
-        wrong["password"] = json!("wrong");
-        assert_eq!(quick.sign_in(&wrong).status, 401);
+    let mut bodies: Vec<Value> = (0..8).map(|_| quick.sign_in_body()).collect();
+    for body in &mut bodies[..6] {
+        body["password"] = json!("wrong");
     }
-    assert_eq!(quick.sign_in(&bodies[5]).status, 429);
+    for body in &bodies[..5] {
+        assert_eq!(quick.sign_in(body).status, 401);
+    }
+    assert_eq!(quick.sign_in(&bodies[6]).status, 429);
     let ask = |quick: &Quickstart, method: &str, query: &str| {
         Request::new(method, &format!("/admin/locks{query}")).bearer(quick.value("ADMIN_TOKEN")).to(quick.admin)
     };
@@ -278,14 +284,17 @@ fn a_lock_of_the_embedded_service_outlives_a_restart_is_listed_and_is_cleared_by
     let mark = lock["mark"].as_str().unwrap();
     let cleared = run(&["clear", "--mark", mark]);
     assert!(cleared.output.ends_with("cleared: 1\n"), "{cleared:#?}");
-    assert_eq!(quick.sign_in(&bodies[6]).status, 200);
+    assert_eq!(quick.sign_in(&bodies[5]).status, 401);
+    assert_eq!(ask(&quick, "DELETE", &format!("?mark={mark}")).status, 404, "nothing is locked, but a failure is forgotten");
+    assert_eq!(quick.sign_in(&bodies[7]).status, 200);
     assert_eq!(ask(&quick, "GET", "").json()["locks"], json!([]));
-    let email = email.to_owned();
-    let (finished, _) = quick.stop();
+    let (email, (finished, _)) = (email.to_owned(), quick.stop());
     let lines: Vec<Value> = finished.errors.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let audited: Vec<_> = lines.iter().filter(|line| line["message"] == "locks cleared").collect();
-    let [audited] = &audited[..] else { panic!("{finished:#?}") };
-    assert_eq!((&audited["target"], &audited["actor"]), (&json!("portcullis::audit"), &json!("admin")));
-    assert_eq!((&audited["guard"], &audited["mark"]), (&json!("embedded"), &json!(mark)));
+    let audited = lines.iter().filter(|line| line["target"] == "portcullis::audit" && line["guard"] == "embedded");
+    let [cleared, forgotten] = &audited.collect::<Vec<_>>()[..] else { panic!("{finished:#?}") };
+    for (line, message) in [(cleared, "lock cleared"), (forgotten, "failures forgotten")] {
+        assert_eq!((&line["message"], &line["actor"], &line["mark"]), (&json!(message), &json!("admin"), &json!(mark)));
+    }
+    assert_eq!(forgotten["counters"], 1);
     assert!(!finished.errors.contains(&email), "{finished:#?}");
 }

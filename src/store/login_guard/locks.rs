@@ -80,6 +80,19 @@ pub struct Cleared {
     pub locks: Vec<Lock>,
     /// Whether a restart will know of it.
     pub kept: Result<(), NotKept>,
+    /// What was meant and may be locked still.
+    pub rest: Rest,
+}
+
+/// What may be left of what was to be cleared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    /// Nothing.
+    Nothing,
+    /// There was more than is cleared in one go.
+    More,
+    /// Nobody knows: what the locks are kept in was away before the end.
+    Unknown,
 }
 
 impl Lock {
@@ -138,25 +151,37 @@ impl LoginGuard {
     }
 
     /// Ends somebody's locks, and forgets the failures that led to them. Holds at once; a restart knows of it when this returns.
-    /// Where counters are shared, other gateways may refuse those callers for another second to whom they have just told of it.
-    ///
-    /// # Errors
-    /// As [`LoginGuard::locks`]. Some may be cleared then.
-    pub async fn clear(&self, whose: Whose<'_>) -> Result<Cleared, Outage> {
-        let Some(means) = self.means(whose) else { return Ok(Cleared { locks: Vec::new(), kept: Ok(()) }) };
+    /// Where counters are shared, other gateways may refuse those callers for another second to whom they have just told of it, and at most 10,000 are cleared.
+    pub async fn clear(&self, whose: Whose<'_>) -> Cleared {
+        let nothing = Cleared { locks: Vec::new(), kept: Ok(()), rest: Rest::Nothing };
+        let Some(means) = self.means(whose) else { return nothing };
         let shared = match &self.team {
-            Some(team) => Some(team.clear(&means).await?),
+            Some(team) => Some(team.clear(&means).await),
             None => None,
         };
         let now = self.clock.now();
-        let here = self.counters.clear(&self.terms, means, now);
-        let cleared = shared.unwrap_or(here);
+        // While the store is away, what this gateway knows of its locks is all that holds them.
+        let here = match shared {
+            Some((_, Rest::Unknown)) => Vec::new(),
+            Some((_, Rest::Nothing | Rest::More)) | None => self.counters.clear(&self.terms, means, now),
+        };
+        let (cleared, rest) = shared.unwrap_or((here, Rest::Nothing));
         if cleared.is_empty() {
-            return Ok(Cleared { locks: Vec::new(), kept: Ok(()) });
+            return Cleared { rest, ..nothing };
         }
         self.settled.notify_waiters();
         let kept = self.counters.written().await.inspect_err(|NotKept| self.witness.not_kept());
-        Ok(Cleared { locks: cleared.iter().map(|found| Lock::new(found, now)).collect(), kept })
+        Cleared { locks: cleared.iter().map(|found| Lock::new(found, now)).collect(), kept, rest }
+    }
+
+    /// What an account or client is called in lists and log lines.
+    #[must_use]
+    pub fn mark_of(&self, whose: Whose<'_>) -> Option<AccountMark> {
+        match whose {
+            Whose::Account(name) | Whose::Client(name) => fold(name).map(|name| AccountMark::of(&self.hash(&name))),
+            Whose::Mark(mark) => Some(mark),
+            Whose::Source(_) => None,
+        }
     }
 
     async fn list(&self, means: impl Fn(&CounterName) -> bool, after: Option<&str>, limit: usize) -> Result<Vec<Lock>, Outage> {

@@ -16,7 +16,7 @@ use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, Budget, Closed, Kept};
 use crate::store::login_guard::GuardTerms;
 use crate::store::login_guard::local::Local;
-use crate::store::login_guard::locks::position;
+use crate::store::login_guard::locks::{Rest, position};
 use crate::store::login_guard::memory::CounterName;
 use crate::store::login_guard::places::Places;
 use crate::store::login_guard::shared::{AttemptId, PAGE, Shared};
@@ -209,20 +209,35 @@ impl Team {
     }
 
     /// Has those that are meant forget what they have counted; how they stood.
-    pub(super) async fn clear(&self, means: impl Fn(&CounterName) -> bool) -> Result<Vec<(CounterName, Closed)>, Outage> {
+    pub(super) async fn clear(&self, means: impl Fn(&CounterName) -> bool) -> (Vec<(CounterName, Closed)>, Rest) {
         let mut cleared = Vec::new();
         // What is cleared is gone from the list. Whoever comes in between is cleared too, so rounds are bounded.
         for _ in 0..CLEARED_AT_MOST {
-            let found = self.closed(&means, AT_ONCE).await?;
-            let names: Vec<CounterName> = found.iter().map(|(name, _)| *name).collect();
-            if names.is_empty() {
-                break;
+            match self.clear_some(&means, &mut cleared).await {
+                Ok(true) => {}
+                Ok(false) => return (cleared, Rest::Nothing),
+                Err(Outage) => return (cleared, Rest::Unknown),
             }
-            self.shared.pardon(&self.terms, &names).await?;
-            cleared.extend(found);
-            lock(&self.believed).clear();
         }
-        Ok(cleared)
+        (cleared, Rest::More)
+    }
+
+    /// Whether there were any.
+    async fn clear_some(
+        &self,
+        means: &impl Fn(&CounterName) -> bool,
+        cleared: &mut Vec<(CounterName, Closed)>,
+    ) -> Result<bool, Outage> {
+        let found = self.closed(means, AT_ONCE).await?;
+        let names: Vec<CounterName> = found.iter().map(|(name, _)| *name).collect();
+        if names.is_empty() {
+            return Ok(false);
+        }
+        let pardoned = self.shared.pardon(&self.terms, &names).await;
+        // Where the answer is lost they may be cleared all the same, and are told of as if they were.
+        cleared.extend(found);
+        lock(&self.believed).clear();
+        pardoned.map(|_| true)
     }
 
     fn stood<'a>(

@@ -27,8 +27,8 @@ pub trait AttemptStore {
     async fn locks(&self, after: Option<LockName>, limit: u32, now: Timestamp) -> Result<Vec<LockRow>, StoreFault>;
     /// Those of one caller.
     async fn locks_of(&self, whom: Barred, now: Timestamp) -> Result<Vec<LockRow>, StoreFault>;
-    /// Forgets the failures, locks and windows of one caller; the locks and pauses that were in force.
-    async fn clear_locks(&self, whom: Barred, now: Timestamp) -> Result<Vec<LockRow>, StoreFault>;
+    /// Forgets the failures, locks and windows of one caller.
+    async fn clear_locks(&self, whom: Barred, now: Timestamp) -> Result<Forgotten, StoreFault>;
 }
 
 /// What is tried, each for itself: who must pause with one may go on with the others.
@@ -204,6 +204,15 @@ pub enum LockName {
     Lock(Mac),
     /// Of a pause.
     Pause(Mac),
+}
+
+/// What was forgotten of one caller.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forgotten {
+    /// The locks and pauses that were in force.
+    pub locks: Vec<LockRow>,
+    /// The counters, whether or not they had led to any of those.
+    pub counters: usize,
 }
 
 /// A lock or a pause that is in force.

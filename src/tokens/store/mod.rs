@@ -33,8 +33,8 @@ pub mod steps;
 
 pub use crate::store::sqlite::StoreFault;
 pub use attempts::{
-    AttemptId, AttemptStore, Barred, BeginStep, Begun, Charge, Counts, LEASE, LockName, LockRow, LockTerms, Operation,
-    SettleStep, Stake,
+    AttemptId, AttemptStore, Barred, BeginStep, Begun, Charge, Counts, Forgotten, LEASE, LockName, LockRow, LockTerms,
+    Operation, SettleStep, Stake,
 };
 pub use challenges::{Answer, ChallengeId, ChallengeKind, ChallengeRow, IfOpen, Opening};
 pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep};

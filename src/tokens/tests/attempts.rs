@@ -136,12 +136,12 @@ async fn what_keeps_somebody_out_is_listed_and_shown_and_can_be_cleared() {
     assert_eq!((of_nobody.len(), of_nobody[0].account, of_nobody[0].identifier.as_deref()), (1, None, None));
     let number = phone(PHONE);
     assert_eq!(world.service.lock_of(Whom::Identifier(Identifier::Phone(&number))).await.unwrap(), std::slice::from_ref(ann));
-    assert_eq!(world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap(), std::slice::from_ref(ann));
-    assert_eq!(world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap(), []);
+    assert_eq!(world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap().locks, std::slice::from_ref(ann));
+    assert_eq!(world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap().locks, []);
     world.clock.advance(Duration::from_mins(1));
     assert!(enter(&world, EMAIL, PASSWORD, here()).await.is_ok());
     assert_eq!(world.service.locks(None, 10).await.unwrap(), of_nobody, "others stay locked");
-    assert_eq!(world.service.clear_lock(Whom::Named(of_nobody[0].id)).await.unwrap(), of_nobody);
+    assert_eq!(world.service.clear_lock(Whom::Named(of_nobody[0].id)).await.unwrap().locks, of_nobody);
     assert_eq!(world.service.locks(None, 10).await.unwrap(), []);
 }
 
@@ -164,9 +164,9 @@ async fn a_pause_is_listed_after_the_locks_and_cleared_by_account_or_by_source()
     let [pausing] = &world.service.lock_of(Whom::Source(here().key())).await.unwrap()[..] else { panic!() };
     assert_eq!((pausing.kind, pausing.account, pausing.source.as_deref()), (pause, Some(world.account.id), Some("192.0.2.1")));
     assert_eq!(pausing.until.since(pausing.since), Duration::from_mins(10));
-    assert_eq!(world.service.clear_lock(Whom::Source(here().key())).await.unwrap(), std::slice::from_ref(pausing));
+    assert_eq!(world.service.clear_lock(Whom::Source(here().key())).await.unwrap().locks, std::slice::from_ref(pausing));
     assert_eq!(
-        world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap().len(),
+        world.service.clear_lock(Whom::Account(world.account.id)).await.unwrap().locks.len(),
         2,
         "the lock and the other pause"
     );

@@ -14,7 +14,8 @@ use crate::tokens::keyring::Mac;
 use crate::tokens::store::steps::rows::At;
 use crate::tokens::store::steps::{StepStore, locks, windows};
 use crate::tokens::store::{
-    AttemptId, AttemptStore, Barred, BeginStep, Begun, LEASE, LockName, LockRow, LockTerms, SettleStep, Stake, StoreFault,
+    AttemptId, AttemptStore, Barred, BeginStep, Begun, Forgotten, LEASE, LockName, LockRow, LockTerms, SettleStep, Stake,
+    StoreFault,
 };
 
 /// Identifiers without an account whose failures are remembered. Each stands for a hash that was computed.
@@ -46,7 +47,7 @@ impl AttemptStore for StepStore {
         self.readers.read(move |db| locks::of(db, &whom, instant(db, now))).await
     }
 
-    async fn clear_locks(&self, whom: Barred, now: Timestamp) -> Result<Vec<LockRow>, StoreFault> {
+    async fn clear_locks(&self, whom: Barred, now: Timestamp) -> Result<Forgotten, StoreFault> {
         self.writer.step(move |db| locks::clear(db, &whom, instant(db, now))).await
     }
 }

@@ -4,7 +4,7 @@ use crate::model::Timestamp;
 use crate::store::sql::{self, Bind, Db, FromColumn, Row, Value, text};
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::steps::rows::At;
-use crate::tokens::store::{Barred, LockName, LockRow, Operation};
+use crate::tokens::store::{Barred, Forgotten, LockName, LockRow, Operation};
 
 /// What is shown of one caller at most. An account has a pause for every operation and source.
 const OF_ONE: u32 = 1_000;
@@ -71,24 +71,18 @@ pub(super) fn of(db: &Db<'_>, whom: &Barred, now: Timestamp) -> sql::Result<Vec<
     }
 }
 
-pub(super) fn clear(db: &Db<'_>, whom: &Barred, now: Timestamp) -> sql::Result<Vec<LockRow>> {
-    let cleared = of(db, whom, now)?;
-    match whom {
+pub(super) fn clear(db: &Db<'_>, whom: &Barred, now: Timestamp) -> sql::Result<Forgotten> {
+    let locks = of(db, whom, now)?;
+    let counters = match whom {
         Barred::Subject(subject) => {
-            db.execute("DELETE FROM attempt WHERE subject_mac = ?1", [subject])?;
-            db.execute("DELETE FROM attempt_window WHERE subject_mac = ?1", [subject])?;
+            let failures = db.execute("DELETE FROM attempt WHERE subject_mac = ?1", [subject])?;
+            failures + db.execute("DELETE FROM attempt_window WHERE subject_mac = ?1", [subject])?
         }
-        Barred::Source(source) => {
-            db.execute("DELETE FROM attempt_window WHERE source = ?1", [source])?;
-        }
-        Barred::Named(LockName::Lock(name)) => {
-            db.execute("DELETE FROM attempt WHERE subject_mac = ?1", [name])?;
-        }
-        Barred::Named(LockName::Pause(name)) => {
-            db.execute("DELETE FROM attempt_window WHERE caller_mac = ?1", [name])?;
-        }
-    }
-    Ok(cleared)
+        Barred::Source(source) => db.execute("DELETE FROM attempt_window WHERE source = ?1", [source])?,
+        Barred::Named(LockName::Lock(name)) => db.execute("DELETE FROM attempt WHERE subject_mac = ?1", [name])?,
+        Barred::Named(LockName::Pause(name)) => db.execute("DELETE FROM attempt_window WHERE caller_mac = ?1", [name])?,
+    };
+    Ok(Forgotten { locks, counters })
 }
 
 fn many(
