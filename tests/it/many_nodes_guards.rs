@@ -8,12 +8,9 @@ use std::thread;
 use serde_json::json;
 
 use crate::support::{
-    ADMIN_TOKEN, Answer, Client, Gateway, Request, Response, SECRET, Upstream, Valkey, ValkeyCluster, all_at_once,
-    seconds_to_wait, until, upstream,
+    ADMIN_TOKEN, Answer, Client, Gateway, Request, Response, UNHURRIED, Upstream, Valkey, ValkeyCluster, all_at_once, random,
+    seconds_to_wait, shared_store, two, until, until_store_is, upstream,
 };
-
-/// A deadline that a busy machine keeps; an outage of a killed server is noticed at once all the same.
-const UNHURRIED: &str = "deadline = \"2s\"";
 
 /// A login that knows one password: `right`.
 fn login() -> Upstream {
@@ -24,19 +21,16 @@ fn login() -> Upstream {
 }
 
 fn config(servers: &[std::net::SocketAddr], app: &Upstream, store: &str, upstream_keys: &str, guard: &str) -> String {
-    let servers: Vec<String> = servers.iter().map(|server| format!("\"{server}\"")).collect();
-    let (servers, secret) = (servers.join(", "), SECRET.0);
-    format!(
-        "[store]\nkind = \"valkey\"\n[store.valkey]\nservers = [{servers}]\nsecret = {{ env = \"{secret}\" }}\n{store}\n\
-         [network]\ntrusted_proxies = [\"127.0.0.1\"]\n"
-    ) + &upstream("app", &[app.address], upstream_keys)
+    shared_store(servers, store)
+        + "[network]\ntrusted_proxies = [\"127.0.0.1\"]\n"
+        + &upstream("app", &[app.address], upstream_keys)
         + &format!("[login_guard.login]\naccount = {{ json = \"/email\" }}\n{guard}\n")
         + "[[route]]\npath = \"/login\"\nmethods = [\"POST\"]\nupstream = \"app\"\naccess = \"public\"\nstyle = \"session\"\n\
            login_guard = \"login\"\n"
 }
 
-fn two(valkey: &Valkey, app: &Upstream, guard: &str) -> [Gateway; 2] {
-    [(); 2].map(|()| Gateway::start(&config(&[valkey.address], app, UNHURRIED, "", guard)))
+fn two_over(valkey: &Valkey, app: &Upstream, guard: &str) -> [Gateway; 2] {
+    two(&config(&[valkey.address], app, UNHURRIED, "", guard))
 }
 
 fn attempt(email: &str, password: &str) -> Request {
@@ -58,38 +52,15 @@ fn lock(gateway: &Gateway, email: &str) {
     }
 }
 
-#[track_caller]
-fn metric(gateway: &Gateway, name: &str) -> u64 {
-    let page = Request::get("/metrics").to(gateway.admin);
-    page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map_or(0, |count| count.parse().unwrap())
-}
-
 fn outcome(outcome: &str) -> String {
     format!("portcullis_guard_total{{guard=\"login\",outcome=\"{outcome}\"}}")
-}
-
-fn until_it_is(up: bool, gateways: &[Gateway]) {
-    for gateway in gateways {
-        until(&format!("a store that is up: {up}"), || metric(gateway, "portcullis_shared_store_up") == u64::from(up));
-    }
-}
-
-/// Numbers without a pattern.
-fn random(seed: usize) -> impl Iterator<Item = usize> {
-    let mut state = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state >> 33).unwrap()
-    })
 }
 
 #[test]
 fn of_a_hundred_wrong_passwords_at_once_at_two_gateways_five_reach_the_login() {
     let Some(valkey) = Valkey::start() else { return };
     let app = login();
-    let gateways = two(&valkey, &app, "");
+    let gateways = two_over(&valkey, &app, "");
     for round in 0..5 {
         let (email, before) = (format!("ann{round}@example.com"), app.count());
         let statuses = all_at_once(100, |number, start| {
@@ -110,7 +81,7 @@ fn of_a_hundred_wrong_passwords_at_once_at_two_gateways_five_reach_the_login() {
 fn of_twenty_right_passwords_at_once_at_two_gateways_none_is_refused_and_nothing_is_counted() {
     let Some(valkey) = Valkey::start() else { return };
     let app = login();
-    let gateways = two(&valkey, &app, "");
+    let gateways = two_over(&valkey, &app, "");
     let statuses = all_at_once(20, |number, start| {
         start.wait();
         gateways[number % 2].ask(&attempt("ann@example.com", "right")).status
@@ -127,7 +98,7 @@ fn a_lock_holds_at_every_gateway_and_after_all_of_them_and_the_store_were_killed
     let Some(mut valkey) = Valkey::start() else { return };
     valkey.ask::<String>(&["CONFIG", "SET", "appendfsync", "always"]);
     let app = login();
-    let [one, other] = two(&valkey, &app, "");
+    let [one, other] = two_over(&valkey, &app, "");
     lock(&one, "ann@example.com");
     for gateway in [&one, &other] {
         assert_locked(&gateway.ask(&attempt("Ann@Example.com", "right").field("X-Forwarded-For", "203.0.113.9")));
@@ -145,7 +116,7 @@ fn a_lock_holds_at_every_gateway_and_after_all_of_them_and_the_store_were_killed
 fn a_lock_that_is_cleared_at_one_gateway_is_cleared_at_all() {
     let Some(valkey) = Valkey::start() else { return };
     let app = login();
-    let [one, other] = two(&valkey, &app, "");
+    let [one, other] = two_over(&valkey, &app, "");
     lock(&one, "ann@example.com");
     assert_locked(&other.ask(&attempt("ann@example.com", "right")));
     let listed = |gateway: &Gateway| {
@@ -175,7 +146,7 @@ fn a_gateway_that_is_killed_leaves_reservations_that_end_by_themselves() {
     });
     // A second for the answer, and five more.
     let quick = "total_timeout = \"1s\"\nread_timeout = \"1s\"";
-    let [one, other] = [(); 2].map(|()| Gateway::start(&config(&[valkey.address], &app, UNHURRIED, quick, "")));
+    let [one, other] = two(&config(&[valkey.address], &app, UNHURRIED, quick, ""));
     let clients: Vec<Client> = (1..=5)
         .map(|number| {
             let mut client = Client::connect(one.address);
@@ -196,21 +167,21 @@ fn a_gateway_that_is_killed_leaves_reservations_that_end_by_themselves() {
 fn while_the_store_is_away_each_gateway_allows_its_part_or_none_and_afterwards_all_is_counted() {
     let Some(mut valkey) = Valkey::start() else { return };
     let app = login();
-    let gateways = two(&valkey, &app, "");
+    let gateways = two_over(&valkey, &app, "");
     let denying = Gateway::start(&config(&[valkey.address], &app, UNHURRIED, "", "on_store_outage = \"deny\""));
     valkey.kill();
-    until_it_is(false, &gateways);
+    until_store_is(false, &gateways);
     for gateway in &gateways {
         let statuses: Vec<u16> = (0..4).map(|_| gateway.ask(&attempt("ann@example.com", "wrong")).status).collect();
         assert_eq!(statuses, [401, 401, 503, 503]);
-        assert_eq!((metric(gateway, &outcome("alone")), metric(gateway, &outcome("away"))), (2, 2));
+        assert_eq!((gateway.metric::<u64>(&outcome("alone")), gateway.metric::<u64>(&outcome("away"))), (2, 2));
         let refused = gateway.ask(&attempt("ann@example.com", "right"));
         assert_eq!((refused.status, seconds_to_wait(&refused)), (503, 5));
     }
     until("this one knows too", || denying.ask(&attempt("bob@example.com", "right")).status == 503);
     assert_eq!(app.count(), 4);
     valkey.start_again();
-    until_it_is(true, &gateways);
+    until_store_is(true, &gateways);
     assert_eq!(gateways[1].ask(&attempt("ann@example.com", "wrong")).status, 401, "the fifth");
     for gateway in &gateways {
         // Each tells what it knows of an account before it asks about it.
@@ -264,7 +235,7 @@ fn a_store_that_is_killed_under_load_loses_no_failure_and_admits_no_more_than_it
     let Some(mut valkey) = Valkey::start() else { return };
     valkey.ask::<String>(&["CONFIG", "SET", "appendfsync", "always"]);
     let (app, seen) = counting();
-    let gateways = two(&valkey, &app, "");
+    let gateways = two_over(&valkey, &app, "");
     let (figures, stop) = (Figures::default(), AtomicBool::new(false));
     thread::scope(|scope| {
         for worker in 0..6 {
@@ -273,13 +244,13 @@ fn a_store_that_is_killed_under_load_loses_no_failure_and_admits_no_more_than_it
         }
         until("some are served", || figures.served.load(Ordering::Relaxed) > 20);
         valkey.kill();
-        until_it_is(false, &gateways);
+        until_store_is(false, &gateways);
         let before = figures.refused.load(Ordering::Relaxed) + figures.away.load(Ordering::Relaxed);
         until("it goes on without", || {
             figures.refused.load(Ordering::Relaxed) + figures.away.load(Ordering::Relaxed) > before + 200
         });
         valkey.start_again();
-        until_it_is(true, &gateways);
+        until_store_is(true, &gateways);
         // Each is locked once all that was counted anywhere is known.
         for account in 0..ACCOUNTS {
             let email = format!("account{account}");
@@ -312,7 +283,7 @@ fn counters_of_one_attempt_are_counted_together_in_a_cluster_too() {
     let app = login();
     let guard = "by = [\"account\", \"source\", \"account+source\"]\nattempts = 20\nwithin = \"1h\"\nconsecutive = 5";
     let store = format!("{UNHURRIED}\ntopology = \"cluster\"");
-    let gateways = [(); 2].map(|()| Gateway::start(&config(&servers, &app, &store, "", guard)));
+    let gateways = two(&config(&servers, &app, &store, "", guard));
     let statuses = all_at_once(30, |number, start| {
         start.wait();
         gateways[number % 2].ask(&attempt("ann@example.com", "wrong")).status
@@ -328,14 +299,14 @@ fn a_frozen_store_keeps_no_login_waiting_for_longer_than_the_deadline() {
     let Some(valkey) = Valkey::start() else { return };
     let app = login();
     let gateway = Gateway::start(&config(&[valkey.address], &app, "deadline = \"100ms\"", "", ""));
-    until_it_is(true, std::slice::from_ref(&gateway));
+    until_store_is(true, std::slice::from_ref(&gateway));
     valkey.freeze();
     for number in 0..10 {
         let answer = gateway.ask(&attempt(&format!("ann{number}@example.com"), "right"));
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    until_it_is(false, std::slice::from_ref(&gateway));
+    until_store_is(false, std::slice::from_ref(&gateway));
     valkey.thaw();
-    until_it_is(true, std::slice::from_ref(&gateway));
+    until_store_is(true, std::slice::from_ref(&gateway));
     assert_eq!(gateway.ask(&attempt("ann@example.com", "right")).status, 200);
 }

@@ -8,20 +8,12 @@ use std::thread;
 use serde_json::json;
 
 use crate::support::{
-    Answer, Gateway, Request, Response, SECRET, TokenService, Upstream, Valkey, ValkeyCluster, all_at_once, assert_dressed,
-    issuer, seconds_to_wait, until, upstream,
+    Answer, Gateway, Request, Response, TokenService, UNHURRIED, Upstream, Valkey, ValkeyCluster, all_at_once, assert_dressed,
+    issuer, random, seconds_to_wait, shared_store, two, until, until_store_is, upstream,
 };
-
-/// A deadline that a busy machine keeps; an outage of a killed server is noticed at once all the same.
-const UNHURRIED: &str = "deadline = \"2s\"";
 
 fn app() -> Upstream {
     Upstream::answering(Answer::new(200, &[], "fine"))
-}
-
-fn store(valkey: &Valkey, keys: &str) -> String {
-    let (server, secret) = (valkey.address, SECRET.0);
-    format!("[store]\nkind = \"valkey\"\n[store.valkey]\nservers = [\"{server}\"]\nsecret = {{ env = \"{secret}\" }}\n{keys}\n")
 }
 
 fn limit(name: &str, rate: &str, key: &str, keys: &str) -> String {
@@ -38,25 +30,8 @@ fn bearer(path: &str, limits: &str) -> String {
     )
 }
 
-fn two(config: &str) -> [Gateway; 2] {
-    [Gateway::start(config), Gateway::start(config)]
-}
-
-/// A metric of a gateway; 0 if it is not there.
-#[track_caller]
-fn metric(gateway: &Gateway, name: &str) -> u64 {
-    let page = Request::get("/metrics").to(gateway.admin);
-    page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map_or(0, |count| count.parse().unwrap())
-}
-
 fn outcome(limit: &str, outcome: &str) -> String {
     format!("portcullis_limit_total{{limit=\"{limit}\",outcome=\"{outcome}\"}}")
-}
-
-fn until_it_is(up: bool, gateways: &[Gateway]) {
-    for gateway in gateways {
-        until(&format!("a store that is up: {up}"), || metric(gateway, "portcullis_shared_store_up") == u64::from(up));
-    }
 }
 
 /// How many of these requests pass, one after the other; all others must be refused for a limit.
@@ -65,17 +40,6 @@ fn passing(gateway: &Gateway, path: &str, requests: usize) -> usize {
     let statuses: Vec<u16> = (0..requests).map(|_| gateway.ask(&Request::get(path)).status).collect();
     assert!(statuses.iter().all(|status| matches!(status, 200 | 429)), "{statuses:?}");
     statuses.into_iter().filter(|status| *status == 200).count()
-}
-
-/// Numbers without a pattern.
-fn random(seed: usize) -> impl Iterator<Item = usize> {
-    let mut state = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state >> 33).unwrap()
-    })
 }
 
 /// How many of so many requests pass, spread at random over two gateways, at once.
@@ -98,7 +62,7 @@ fn a_limit_by_source_is_one_for_both_gateways_whichever_is_asked() {
     let Some(valkey) = Valkey::start() else { return };
     let app = app();
     let config = upstream("app", &[app.address], "")
-        + &store(&valkey, UNHURRIED)
+        + &shared_store(&[valkey.address], UNHURRIED)
         + &limit("per-source", "60/10h", "\"source\"", "")
         + &limit("per-tenant", "25/10h", "[{ header = \"X-Tenant\" }, \"route\"]", "")
         + &public("/all/**", "[\"per-source\"]")
@@ -115,7 +79,7 @@ fn a_limit_by_source_is_one_for_both_gateways_whichever_is_asked() {
     assert_eq!(refused.only("RateLimit"), format!("\"per-source\";r=0;t={wait}"));
     assert_eq!(refused.only("RateLimit-Policy"), "\"per-source\";q=60;w=36000");
     assert_dressed(&refused, "429");
-    assert_eq!(gateways.iter().map(|gateway| metric(gateway, &outcome("per-source", "refused"))).sum::<u64>(), 141);
+    assert_eq!(gateways.iter().map(|gateway| gateway.metric::<u64>(&outcome("per-source", "refused"))).sum::<u64>(), 141);
 }
 
 #[test]
@@ -126,7 +90,7 @@ fn a_limit_by_subject_is_one_for_gateways_that_number_their_issuers_otherwise() 
         service.issue(token, &json!({ "sub": subject, "client_id": "shop" }));
     }
     let rest = upstream("app", &[app.address], "")
-        + &store(&valkey, UNHURRIED)
+        + &shared_store(&[valkey.address], UNHURRIED)
         + &limit("per-subject", "30/10h", "\"subject\"", "")
         + &bearer("/api/**", "[\"per-subject\"]");
     let main = issuer("main", service.address(), "");
@@ -147,7 +111,7 @@ fn of_several_shared_limits_a_refusal_spends_none() {
     let Some(valkey) = Valkey::start() else { return };
     let app = app();
     let config = upstream("app", &[app.address], "")
-        + &store(&valkey, UNHURRIED)
+        + &shared_store(&[valkey.address], UNHURRIED)
         + &limit("wide", "5/10h", "\"source\"", "")
         + &limit("here", "9/10h", "\"source\"", "shared = false")
         + &limit("narrow", "2/10h", "\"source\"", "")
@@ -174,7 +138,7 @@ fn a_limit_that_is_not_shared_is_counted_by_each_gateway_and_keeps_a_flood_from_
     let Some(valkey) = Valkey::start() else { return };
     let app = app();
     let config = upstream("app", &[app.address], "")
-        + &store(&valkey, UNHURRIED)
+        + &shared_store(&[valkey.address], UNHURRIED)
         + &limit("here", "3/10h", "\"source\"", "shared = false")
         + &limit("everywhere", "100/10h", "\"source\"", "")
         + &public("/here/**", "[\"here\"]")
@@ -198,7 +162,7 @@ fn while_the_store_is_away_each_limit_does_as_it_says_and_afterwards_all_is_as_b
     let Some(mut valkey) = Valkey::start() else { return };
     let app = app();
     let config = upstream("app", &[app.address], "")
-        + &store(&valkey, "deadline = \"2s\"\nnodes = 2")
+        + &shared_store(&[valkey.address], "deadline = \"2s\"\nnodes = 2")
         + &limit("local", "11/10h", "\"source\"", "")
         + &limit("scarce", "1/10h", "\"source\"", "")
         + &limit("strict", "10/10h", "\"source\"", "on_store_outage = \"deny\"")
@@ -210,7 +174,7 @@ fn while_the_store_is_away_each_limit_does_as_it_says_and_afterwards_all_is_as_b
     let gateways = two(&config);
     assert_eq!(passing(&gateways[0], "/local/x", 4), 4);
     valkey.kill();
-    until_it_is(false, &gateways);
+    until_store_is(false, &gateways);
     for path in ["/strict/x", "/scarce/x"] {
         let denied = gateways[0].ask(&Request::get(path));
         assert_eq!((denied.status, denied.json()["code"].clone()), (503, json!("store-unavailable")), "{path}");
@@ -220,12 +184,12 @@ fn while_the_store_is_away_each_limit_does_as_it_says_and_afterwards_all_is_as_b
     assert_eq!(gateways.each_ref().map(|gateway| passing(gateway, "/local/x", 20)), [5, 5], "a part each; a refusal took none");
     assert_eq!(gateways.each_ref().map(|gateway| passing(gateway, "/lenient/x", 20)), [20, 20]);
     let told = |word| {
-        metric(&gateways[0], &outcome(word, &format!("outage-{}", if word == "lenient" { "allowed" } else { "denied" })))
+        gateways[0].metric::<u64>(&outcome(word, &format!("outage-{}", if word == "lenient" { "allowed" } else { "denied" })))
     };
     assert_eq!((told("lenient"), told("strict"), told("scarce")), (20, 1, 1));
-    assert_eq!(metric(&gateways[1], &outcome("local", "outage-local")), 20);
+    assert_eq!(gateways[1].metric::<u64>(&outcome("local", "outage-local")), 20);
     valkey.start_again();
-    until_it_is(true, &gateways);
+    until_store_is(true, &gateways);
     assert_eq!(passing(&gateways[1], "/local/x", 20), 7, "what was counted before counts again");
     assert_eq!(gateways[0].ask(&Request::get("/strict/x")).status, 429);
     assert_eq!(gateways.iter().map(|gateway| passing(gateway, "/lenient/x", 3)).sum::<usize>(), 1);
@@ -237,13 +201,13 @@ fn a_gateway_starts_without_the_store_and_uses_it_once_it_is_there() {
     let app = app();
     valkey.kill();
     let config = upstream("app", &[app.address], "")
-        + &store(&valkey, UNHURRIED)
+        + &shared_store(&[valkey.address], UNHURRIED)
         + &limit("all", "10/10h", "\"source\"", "")
         + &public("/x/**", "[\"all\"]");
     let gateways = two(&config);
     assert_eq!(passing(&gateways[0], "/x/y", 10), 5);
     valkey.start_again();
-    until_it_is(true, &gateways);
+    until_store_is(true, &gateways);
     assert_eq!(passing_at_both(&gateways, || Request::get("/x/y")), 10);
 }
 
@@ -257,7 +221,7 @@ fn a_cluster_and_a_store_with_tls_and_a_password_count_as_exactly() {
         + &limit("two", "40/10h", "[\"source\", \"route\"]", "")
         + &limit("three", "30/10h", "\"route\"", "")
         + &public("/x/**", "[\"one\", \"two\", \"three\"]");
-    let gateways = two(&(store(&cluster.nodes[0], "topology = \"cluster\"\ndeadline = \"2s\"") + &rest));
+    let gateways = two(&(shared_store(&[cluster.nodes[0].address], "topology = \"cluster\"\ndeadline = \"2s\"") + &rest));
     assert!(passes_at_most(&gateways, 30));
     let file = gateways[0].dir().join("ca.pem");
     std::fs::write(&file, &secured.ca).unwrap();
@@ -270,9 +234,9 @@ fn a_cluster_and_a_store_with_tls_and_a_password_count_as_exactly() {
         Valkey::USER,
         dir.display()
     );
-    let secure = two(&(store(&secured, &keys) + &rest));
+    let secure = two(&(shared_store(&[secured.address], &keys) + &rest));
     assert!(passes_at_most(&secure, 30));
-    assert!(gateways.iter().chain(&secure).all(|gateway| metric(gateway, &outcome("three", "outage-local")) == 0));
+    assert!(gateways.iter().chain(&secure).all(|gateway| gateway.metric::<u64>(&outcome("three", "outage-local")) == 0));
 }
 
 /// Whether so many pass and no more, of requests at once that may refuse each other, and of others that may not.
@@ -294,7 +258,7 @@ fn a_store_that_dies_and_comes_back_under_load_leaves_nobody_without_an_answer()
     let Some(mut valkey) = Valkey::start() else { return };
     let app = app();
     let config = upstream("app", &[app.address], "")
-        + &store(&valkey, "nodes = 2")
+        + &shared_store(&[valkey.address], "nodes = 2")
         + &limit("all", &format!("{BURST}/700h"), "\"source\"", "")
         + &public("/x/**", "[\"all\"]");
     let gateways = two(&config);
@@ -319,23 +283,23 @@ fn a_store_that_dies_and_comes_back_under_load_leaves_nobody_without_an_answer()
         let passed = |count: usize| until(&format!("{count} requests"), || app.count() >= count);
         passed(150);
         valkey.kill();
-        until_it_is(false, &gateways);
+        until_store_is(false, &gateways);
         passed(app.count() + 150);
         valkey.start_again();
-        until_it_is(true, &gateways);
+        until_store_is(true, &gateways);
         passed(app.count() + 150);
         valkey.freeze();
-        until_it_is(false, &gateways);
+        until_store_is(false, &gateways);
         passed(app.count() + 150);
         valkey.thaw();
-        until_it_is(true, &gateways);
-        until("an end of the quota", || gateways.iter().all(|gateway| metric(gateway, &outcome("all", "refused")) > 0));
+        until_store_is(true, &gateways);
+        until("an end of the quota", || gateways.iter().all(|gateway| gateway.metric::<u64>(&outcome("all", "refused")) > 0));
         over.store(true, Ordering::Relaxed);
         clients.into_iter().map(|client| client.join().expect("a client was left without an answer")).collect()
     });
     let passed: usize = seen.iter().map(|seen| seen.passed).sum();
     let refused: usize = seen.iter().map(|seen| seen.refused).sum();
-    let alone: u64 = gateways.iter().map(|gateway| metric(gateway, &outcome("all", "outage-local"))).sum();
+    let alone: u64 = gateways.iter().map(|gateway| gateway.metric::<u64>(&outcome("all", "outage-local"))).sum();
     #[expect(clippy::print_stderr, reason = "the figures are for docs/operations.md")]
     {
         eprintln!(
@@ -352,7 +316,7 @@ fn a_dearer_route_spends_more_of_the_same_shared_quota_and_who_is_exempt_spends_
     let Some(mut valkey) = Valkey::start() else { return };
     let app = app();
     let config = upstream("app", &[app.address], "")
-        + &store(&valkey, "deadline = \"2s\"\nnodes = 2")
+        + &shared_store(&[valkey.address], "deadline = \"2s\"\nnodes = 2")
         + &limit("all", "8/10h", "{ header = \"X-Tenant\" }", "exempt = [\"192.0.2.0/24\"]")
         + "[network]\ntrusted_proxies = [\"127.0.0.1\"]\n"
         + &public("/plain/**", "[\"all\"]")
@@ -365,7 +329,7 @@ fn a_dearer_route_spends_more_of_the_same_shared_quota_and_who_is_exempt_spends_
     assert_eq!(probe.status, 200);
     assert!(probe.values("RateLimit").is_empty() && probe.values("RateLimit-Policy").is_empty(), "{probe:#?}");
     valkey.kill();
-    until_it_is(false, &gateways);
+    until_store_is(false, &gateways);
     assert_eq!(gateways[0].ask(&Request::get("/dear/x")).status, 503, "half of eight does not pay five");
     assert_eq!(passing(&gateways[0], "/plain/x", 6), 4);
 }

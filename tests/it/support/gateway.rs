@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::str::FromStr;
 
 use crate::support::process::{Finished, Process, SECRET, TOKEN, run};
 use crate::support::{Request, Response, Scratch, until};
@@ -94,6 +95,14 @@ impl Gateway {
     #[track_caller]
     pub(crate) fn get_as(&self, token: &str, path: &str) -> Response {
         self.ask(&Request::get(path).bearer(token))
+    }
+
+    /// The value of a metric; 0 if it is not there.
+    #[track_caller]
+    pub(crate) fn metric<T: FromStr + Default>(&self, name: &str) -> T {
+        let page = Request::get("/metrics").to(self.admin);
+        let told = page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        told.map_or_else(T::default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is {value}")))
     }
 
     /// Sends SIGTERM.

@@ -9,6 +9,7 @@ mod provider;
 mod quickstart;
 mod scratch;
 mod servers;
+mod shared_store;
 mod token_service;
 mod upstream;
 
@@ -21,6 +22,7 @@ pub(crate) use provider::{Provider, SignedIn, as_client};
 pub(crate) use quickstart::{Quickstart, Tokens};
 pub(crate) use scratch::Scratch;
 pub(crate) use servers::{PostgreSql, Valkey, ValkeyCluster, ValkeyWithSentinel, unused_address};
+pub(crate) use shared_store::{UNHURRIED, random, shared_store, two, until_store_is};
 pub(crate) use token_service::TokenService;
 pub(crate) use upstream::{Answer, Received, Upstream};
 
