@@ -3,8 +3,7 @@
 //! The bound of 50 ms is a promise of the product, so here, unlike elsewhere, time is measured. What a busy machine adds is
 //! measured beside it and allowed for.
 
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,100 +11,17 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    ADMIN_TOKEN, Answer, Client, Gateway, Request, Response, SECRET, Scratch, SigningKey, TokenService, Upstream,
-    epoch_seconds, issuer, until, unused_address, upstream,
+    ADMIN_TOKEN, Answer, Client, Gateway, Request, Response, Scratch, SigningKey, TokenService, Upstream, Valkey,
+    ValkeyCluster, ValkeyWithSentinel, epoch_seconds, issuer, shared_store, until, upstream,
 };
 
 /// How long after a revocation was answered a request may still begin elsewhere and pass.
 const BOUND: Duration = Duration::from_millis(50);
 const IDP: &str = "https://idp.example";
 
-/// A server of Redis; killed when dropped.
-struct Store {
-    server: Child,
-    address: SocketAddr,
-    dir: Scratch,
-}
-
-impl Store {
-    fn start() -> Self {
-        Self::start_as(&[])
-    }
-
-    /// The same with further options.
-    fn start_as(options: &[&str]) -> Self {
-        let (address, dir) = (unused_address(), Scratch::new());
-        Self { server: Self::run(address, &dir, options), address, dir }
-    }
-
-    /// One that watches a master, and puts a replica in its place when it is gone.
-    fn sentinel_of(master: &Self) -> Self {
-        let (address, dir) = (unused_address(), Scratch::new());
-        let conf = dir.write(
-            "sentinel.conf",
-            &format!(
-                "sentinel monitor gate 127.0.0.1 {} 1\nsentinel down-after-milliseconds gate 1000\n\
-                 sentinel failover-timeout gate 10000\n",
-                master.address.port()
-            ),
-        );
-        let port = address.port().to_string();
-        let mut command = Command::new("redis-server");
-        command.arg(conf).args(["--sentinel", "--bind", "127.0.0.1", "--port", &port, "--dir"]).arg(dir.path());
-        Self { server: Self::spawn(command, address), address, dir }
-    }
-
-    fn run(address: SocketAddr, dir: &Scratch, options: &[&str]) -> Child {
-        let port = address.port().to_string();
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
-        command.args(options).arg("--dir").arg(dir.path());
-        Self::spawn(command, address)
-    }
-
-    fn spawn(mut command: Command, address: SocketAddr) -> Child {
-        let server = command.stdout(Stdio::null()).spawn().expect("redis-server is installed");
-        until("the store listens", || TcpStream::connect(address).is_ok());
-        server
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.server.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn kill(&mut self) {
-        self.server.kill().unwrap();
-        self.server.wait().unwrap();
-    }
-
-    /// Starts it again, with or without what it knew.
-    fn restart(&mut self, keeps: bool) {
-        if !keeps {
-            self.dir = Scratch::new();
-        }
-        self.server = Self::run(self.address, &self.dir, &[]);
-    }
-
-    /// Runs a command; what is answered, as text.
-    fn command(&self, words: &[&str]) -> String {
-        let client = redis::Client::open(format!("redis://{}", self.address)).unwrap();
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        format!("{:?}", command.query::<redis::Value>(&mut client.get_connection().unwrap()).unwrap())
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
 /// What several gateways have in common.
-struct World {
-    store: Store,
+struct World<S> {
+    store: S,
     service: TokenService,
     key: SigningKey,
     config: String,
@@ -113,15 +29,18 @@ struct World {
     _keys: Scratch,
 }
 
-impl World {
-    fn new() -> Self {
-        let store = Store::start();
-        let at = format!("servers = [\"{}\"]\n", store.address);
-        Self::over(store, &at)
+impl World<Valkey> {
+    #[track_caller]
+    fn new() -> Option<Self> {
+        let store = Valkey::start()?;
+        let at = [store.address];
+        Some(Self::over(store, &at, ""))
     }
+}
 
-    /// Over a store that is found like this.
-    fn over(store: Store, at: &str) -> Self {
+impl<S> World<S> {
+    /// Over a store that is found on these servers, with further keys.
+    fn over(store: S, at: &[SocketAddr], keys_of_store: &str) -> Self {
         let (service, key, keys) = (TokenService::start(), SigningKey::new("k1"), Scratch::new());
         let forget = service.revoker();
         let app = Upstream::scripted(move |request| {
@@ -147,11 +66,7 @@ impl World {
             + &route("/jwt/**", "staff", "")
             + &route("/jwt-logout", "staff", "ends = \"subject\"")
             + "[receiver.out]\nkind = \"backchannel-logout\"\npath = \"/events/out\"\nissuer = \"staff\"\naudience = [\"portal\"]\n"
-            + &format!(
-                "[store]\nkind = \"valkey\"\n[store.valkey]\n{at}secret = {{ env = \"{}\" }}\n\
-                 trust_without = \"1s\"\ndeadline = \"500ms\"\n",
-                SECRET.0
-            );
+            + &shared_store(at, &format!("trust_without = \"1s\"\ndeadline = \"500ms\"\n{keys_of_store}"));
         Self { store, service, key, config, app, _keys: keys }
     }
 
@@ -201,10 +116,9 @@ fn log_out(gateway: &Gateway, token: &str) -> u16 {
     gateway.ask(&Request::new("POST", &format!("/logout?gone={token}")).bearer(token).body("")).status
 }
 
-/// The value of a metric; 0 if there is no such line.
-fn metric(gateway: &Gateway, name: &str) -> f64 {
-    let page = Request::get("/metrics").to(gateway.admin).text().to_owned();
-    page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or_default()
+/// How often a gateway went over to another server, be it one that has the stream or one that has lost the end of it.
+fn missed(gateway: &Gateway) -> u64 {
+    ["server", "lost"].iter().map(|why| gateway.metric::<u64>(&format!("portcullis_cuts_missed_total{{why=\"{why}\"}}"))).sum()
 }
 
 /// When something happens, for comparing with other such.
@@ -271,7 +185,7 @@ fn measure(there: &Gateway, path: &str, token: &str, end: impl FnOnce()) -> Lag 
 
 #[test]
 fn what_is_revoked_at_one_gateway_passes_at_no_other() {
-    let world = World::new();
+    let Some(world) = World::new() else { return };
     let (here, there, third) = (world.gateway(), world.gateway(), world.gateway());
     world.service.take(Duration::from_millis(200));
     let mut lags = Vec::new();
@@ -318,13 +232,13 @@ fn what_is_revoked_at_one_gateway_passes_at_no_other() {
     for (way, lag) in &lags {
         assert!(lag.worst <= BOUND + lag.machine, "{way}: {lag:?}");
     }
-    assert!(metric(&there, "portcullis_cuts_published_total{cause=\"shared\",reach=\"session\"}") > 0.0);
+    assert!(there.metric::<f64>("portcullis_cuts_published_total{cause=\"shared\",reach=\"session\"}") > 0.0);
 }
 
 #[test]
 fn a_store_that_dies_lets_nobody_back_in_with_or_without_its_data() {
     for keeps in [true, false] {
-        let mut world = World::new();
+        let Some(mut world) = World::new() else { return };
         let (here, there) = (world.gateway(), world.gateway());
         let (early, late) = (world.jwt("early"), world.jwt("late"));
         let opaque = world.opaque("opaque");
@@ -344,9 +258,13 @@ fn a_store_that_dies_lets_nobody_back_in_with_or_without_its_data() {
         // What can be asked about is asked about, once nothing was heard for a second.
         until("the other gateway asks", || there.get_as(&opaque, "/api/x").status == 401);
 
-        world.store.restart(keeps);
+        if keeps {
+            world.store.start_again();
+        } else {
+            world.store.start_empty();
+        }
         until("the other gateway has heard of what was cut meanwhile", || there.get_as(&late, "/jwt/x").status == 401);
-        until("it is back", || metric(&there, "portcullis_cuts_heard_seconds") < 2.0);
+        until("it is back", || there.metric::<f64>("portcullis_cuts_heard_seconds") < 2.0);
         // One that begins now has nothing but the store to know by.
         until("a gateway that begins now knows all of it", || {
             let third = world.gateway();
@@ -357,16 +275,14 @@ fn a_store_that_dies_lets_nobody_back_in_with_or_without_its_data() {
             for token in [&early, &late] {
                 assert_eq!(gateway.get_as(token, "/jwt/x").status, 401);
             }
-            let missed = metric(gateway, "portcullis_cuts_missed_total{why=\"server\"}")
-                + metric(gateway, "portcullis_cuts_missed_total{why=\"lost\"}");
-            assert!(missed > 0.0, "another server is a gap");
+            assert!(missed(gateway) > 0, "another server is a gap");
         }
     }
 }
 
 #[test]
 fn a_gateway_that_cannot_hear_trusts_nothing_that_it_remembers_until_it_can() {
-    let world = World::new();
+    let Some(world) = World::new() else { return };
     let (here, there) = (world.gateway(), world.gateway());
     let (stays, goes) = (world.opaque("stays"), world.opaque("goes"));
     for token in [&stays, &goes] {
@@ -375,7 +291,7 @@ fn a_gateway_that_cannot_hear_trusts_nothing_that_it_remembers_until_it_can() {
         }
     }
     assert!(!world.is_asked_about(&there, &stays));
-    world.store.signal("-STOP");
+    world.store.freeze();
     assert_eq!(log_out(&here, &goes), 200);
     until("it is deaf", || world.is_asked_about(&there, &stays));
     assert_eq!(there.get_as(&goes, "/api/x").status, 401);
@@ -384,7 +300,7 @@ fn a_gateway_that_cannot_hear_trusts_nothing_that_it_remembers_until_it_can() {
     world.service.take(Duration::from_millis(300));
     assert_eq!(there.get_as(&stays, "/api/x").status, 200);
     world.service.take(Duration::ZERO);
-    world.store.signal("-CONT");
+    world.store.thaw();
     until("it hears again", || !world.is_asked_about(&there, &stays));
     assert_eq!(there.get_as(&goes, "/api/x").status, 401);
     let answers = world.app.count();
@@ -393,7 +309,7 @@ fn a_gateway_that_cannot_hear_trusts_nothing_that_it_remembers_until_it_can() {
 
 #[test]
 fn a_gateway_that_begins_knows_what_was_cut_before_and_begins_without_the_store_too() {
-    let mut world = World::new();
+    let Some(mut world) = World::new() else { return };
     let here = world.gateway();
     let (jwt, opaque) = (world.jwt("before"), world.opaque("opaque"));
     assert_eq!(world.push_logout(&here, "before"), 200);
@@ -410,21 +326,21 @@ fn a_gateway_that_begins_knows_what_was_cut_before_and_begins_without_the_store_
     assert!((0..3).all(|_| world.is_asked_about(&there, &opaque)));
     // An empty store is told by it what nobody else may know any more.
     drop(here);
-    world.store.restart(false);
+    world.store.start_empty();
     until("it hears", || !world.is_asked_about(&there, &opaque));
     until("the store was told", || world.gateway().get_as(&jwt, "/jwt/x").status == 401);
 }
 
 #[test]
 fn an_event_that_cannot_be_opened_cuts_everything() {
-    let world = World::new();
+    let Some(world) = World::new() else { return };
     let there = world.gateway();
     let (opaque, jwt) = (world.opaque("opaque"), world.jwt("jwt"));
     assert_eq!(there.get_as(&jwt, "/jwt/x").status, 200);
     assert!(world.is_asked_about(&there, &opaque));
     assert!(!world.is_asked_about(&there, &opaque));
-    world.store.command(&["XADD", "portcullis:cuts", "*", "before", "0-0", "event", "written by nobody who may"]);
-    until("it is counted", || metric(&there, "portcullis_cuts_missed_total{why=\"sealed\"}") > 0.0);
+    world.store.ask::<String>(&["XADD", "portcullis:cuts", "*", "before", "0-0", "event", "written by nobody who may"]);
+    until("it is counted", || there.metric::<f64>("portcullis_cuts_missed_total{why=\"sealed\"}") > 0.0);
     assert!(world.is_asked_about(&there, &opaque));
     assert_eq!(there.get_as(&jwt, "/jwt/x").status, 401, "nobody knows whether it was this one");
     assert!(!world.is_asked_about(&there, &opaque), "once is enough");
@@ -432,24 +348,24 @@ fn an_event_that_cannot_be_opened_cuts_everything() {
 
 #[test]
 fn a_replica_that_takes_over_is_another_server_and_is_told_what_it_may_not_know() {
-    let master = Store::start();
-    let port = master.address.port().to_string();
-    let replica = Store::start_as(&["--replicaof", "127.0.0.1", &port]);
-    until("the replica follows", || replica.command(&["INFO", "replication"]).contains("master_link_status:up"));
-    let sentinel = Store::sentinel_of(&master);
-    until("the sentinel knows it", || {
-        sentinel.command(&["SENTINEL", "REPLICAS", "gate"]).contains(&replica.address.port().to_string())
-    });
-    let at = format!("servers = [\"{}\"]\ntopology = \"sentinel\"\nmaster = \"gate\"\n", sentinel.address);
-    let mut world = World::over(master, &at);
+    let Some(store) = ValkeyWithSentinel::start() else { return };
+    let files = Scratch::new();
+    let password = files.write("password", Valkey::PASSWORD);
+    let keys = format!(
+        "topology = \"sentinel\"\nmaster = \"{}\"\npassword = {{ file = \"{}\" }}\n",
+        ValkeyWithSentinel::MASTER,
+        password.display()
+    );
+    let at = [store.sentinel.address];
+    let mut world = World::over(store, &at, &keys);
     let (here, there) = (world.gateway(), world.gateway());
     let (early, late) = (world.jwt("early"), world.jwt("late"));
     assert_eq!(here.get_as(&early, "/jwt-logout").status, 200);
     until("it is heard", || there.get_as(&early, "/jwt/x").status == 401);
     assert_eq!(there.get_as(&late, "/jwt/x").status, 200);
-    world.store.kill();
+    world.store.master.kill();
     assert_eq!(here.get_as(&late, "/jwt-logout").status, 200, "it holds here, and is told as soon as somebody listens");
-    until("the replica has taken over", || metric(&there, "portcullis_cuts_missed_total{why=\"server\"}") > 0.0);
+    until("the other gateway has gone over to the replica", || missed(&there) > 0);
     assert_eq!(there.get_as(&early, "/jwt/x").status, 401);
     until("what the new master did not know was told again", || {
         let third = world.gateway();
@@ -459,11 +375,9 @@ fn a_replica_that_takes_over_is_another_server_and_is_told_what_it_may_not_know(
 
 #[test]
 fn a_cluster_carries_cuts_too() {
-    let store = Store::start_as(&["--cluster-enabled", "yes"]);
-    store.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    until("the cluster is one", || store.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
-    let at = format!("servers = [\"{}\"]\ntopology = \"cluster\"\n", store.address);
-    let world = World::over(store, &at);
+    let Some(store) = ValkeyCluster::start() else { return };
+    let at = store.nodes.each_ref().map(|node| node.address);
+    let world = World::over(store, &at, "topology = \"cluster\"");
     let (here, there) = (world.gateway(), world.gateway());
     let (jwt, opaque) = (world.jwt("jwt"), world.opaque("opaque"));
     assert_eq!(there.get_as(&jwt, "/jwt/x").status, 200);
