@@ -17,7 +17,8 @@
 --       what is left of its lock, what its window counts, how long ago the last of that was.
 
 local ADMITTED, BUSY, SPENT, LOCKED, FULL = 0, 1, 2, 3, 4
--- Settlements that are remembered, so that one that is told twice counts once: as many as may be under way at a time.
+-- Settlements that are remembered, so that one that is told twice counts once: as many as may be under way at a time. A failure
+-- is for as long as it counts, a success, after which there may be nothing else to remember, for a lease.
 local REMEMBERED = 32
 -- How many of the oldest are looked at to make room for one that comes.
 local LOOKED_AT = 16
@@ -34,6 +35,7 @@ local attempts, lock_for, memory = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumbe
 local window, within, successes = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
 local lease, known_for, knows, room = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local ending, acquainted = ARGV[14], ARGV[15] == '1'
+local counts = ending == 'failed' or (ending == 'succeeded' and successes)
 local index, locks = KEYS[1], KEYS[2]
 
 local function since(earlier)
@@ -61,10 +63,10 @@ end
 local function read(key, tag, own, locking)
   local counter = { key = key, tag = tag, own = own, attempts = locking and attempts or 0 }
   local raw = redis.call('GET', key)
-  local state = raw and cmsgpack.unpack(raw) or { 0, false, false, {}, {}, {} }
+  local state = raw and cmsgpack.unpack(raw) or { 0, false, false, {}, {}, {}, false }
   counter.new = not raw
   counter.failed, counter.locked, counter.failed_at = state[1], state[2], state[3]
-  counter.recent, counter.held, counter.told = state[4], state[5], state[6]
+  counter.recent, counter.held, counter.told, counter.told_until = state[4], state[5], state[6], state[7]
   return counter
 end
 
@@ -83,6 +85,9 @@ local function blank_from(counter)
   for _, held in ipairs(counter.held) do
     from = math.max(from, held[2])
   end
+  if counter.told_until then
+    from = math.max(from, counter.told_until)
+  end
   return from
 end
 
@@ -95,7 +100,8 @@ local function write(counter)
     end
     return
   end
-  local state = { counter.failed, counter.locked, counter.failed_at, counter.recent, counter.held, counter.told }
+  local state = { counter.failed, counter.locked, counter.failed_at, counter.recent, counter.held, counter.told,
+    counter.told_until or false }
   redis.call('SET', counter.key, cmsgpack.pack(state), 'PX', from - now + SLACK)
   if not counter.own then
     list(index, name(counter.key), from)
@@ -119,6 +125,14 @@ local function forget(counter)
   end
   if counter.failed_at and since(counter.failed_at) >= memory and #counter.held == 0 then
     counter.failed, counter.locked, counter.failed_at = 0, false, false
+    counter.changed = true
+  end
+end
+
+-- A lock that is over takes its failures with it.
+local function end_lock(counter)
+  if counter.locked and counter.locked <= now then
+    counter.locked, counter.failed = false, 0
     counter.changed = true
   end
 end
@@ -155,10 +169,7 @@ local function begin(counter)
     return BUSY, 0
   end
   if counter.attempts > 0 then
-    if counter.locked then
-      counter.locked, counter.failed = false, 0
-      counter.changed = true
-    end
+    end_lock(counter)
     if counter.failed + #counter.held >= counter.attempts then
       return BUSY, 0
     end
@@ -187,27 +198,40 @@ local function was_told(counter)
   return false
 end
 
-local function count(counter)
-  local counts = ending == 'failed' or (ending == 'succeeded' and successes)
-  if counts then
-    counter.told[#counter.told + 1] = id
-    if #counter.told > REMEMBERED then
-      table.remove(counter.told, 1)
-    end
+-- Remembers that this settlement was told, if telling it again would change anything.
+local function recall(counter)
+  local forgets = counter.attempts > 0 and ending == 'succeeded'
+  if not forgets and not counts then
+    return
   end
+  counter.told[#counter.told + 1] = id
+  if #counter.told > REMEMBERED then
+    table.remove(counter.told, 1)
+  end
+  if forgets then
+    counter.told_until = now + lease
+  end
+end
+
+local function count(counter)
+  recall(counter)
   if window > 0 and counts then
     counter.recent[#counter.recent + 1] = now
     if #counter.recent > window then
       table.remove(counter.recent, 1)
     end
   end
-  if counter.attempts > 0 and ending == 'failed' then
+  if counter.attempts == 0 then
+    return
+  end
+  end_lock(counter)
+  -- What comes during a lock, having begun long before it, leaves the lock and what it says as they are.
+  if ending == 'failed' then
     counter.failed, counter.failed_at = counter.failed + 1, now
-    -- One that comes during a lock, having begun long before it, leaves the lock as it is.
-    if counter.failed >= counter.attempts and not (counter.locked and now < counter.locked) then
+    if counter.failed >= counter.attempts and not counter.locked then
       counter.locked = now + lock_for
     end
-  elseif counter.attempts > 0 and ending == 'succeeded' then
+  elseif ending == 'succeeded' and not counter.locked then
     counter.failed = 0
   end
 end

@@ -123,6 +123,9 @@ fn locking() -> BudgetRule {
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// Settlements that a counter remembers.
+const REMEMBERED: usize = 32;
+
 #[test]
 fn the_fifth_failure_locks_and_the_lock_ends_to_the_millisecond() {
     let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
@@ -219,6 +222,53 @@ fn a_settlement_that_is_told_twice_counts_once() {
 }
 
 #[test]
+fn a_success_that_is_told_twice_leaves_what_others_have_failed_in_between() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let (id, _) = world.begin(&places);
+    world.settle(&places, id, Ending::Succeeded, false);
+    for _ in 0..4 {
+        world.attempt("ann", 2, Ending::Failed);
+    }
+    world.now += 59_999;
+    assert_eq!(world.settle(&places, id, Ending::Succeeded, false).counters[0].failed, 4);
+    assert!(world.attempt("ann", 2, Ending::Failed).locks());
+}
+
+#[test]
+fn a_success_that_comes_during_a_lock_leaves_it_to_be_seen_as_it_is() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let (late, _) = world.begin(&places);
+    world.now += 60_000;
+    for _ in 0..5 {
+        world.attempt("ann", 2, Ending::Failed);
+    }
+    let said = world.settle(&places, late, Ending::Succeeded, false);
+    assert!(said.locks());
+    assert_eq!((said.counters[0].failed, said.counters[0].lock_left), (5, Some(Duration::from_mins(30))));
+    assert_eq!(world.refusal("ann", 2), Some(Refusal::Answer(Answer::Locked(Duration::from_mins(30)))));
+    let Caller { account, .. } = caller("ann", 1);
+    let counter = CounterName { account: Some(account), source: None, client: None, acquainted: false };
+    let all = Places::of(&world.names, &world.terms, &[counter]);
+    assert_eq!(world.ask(&all, [0; 12], Question::Show).counters, said.counters);
+}
+
+#[test]
+fn a_failure_that_comes_after_a_lock_is_the_first_of_new_ones() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let (late, _) = world.begin(&places);
+    world.now += 60_000;
+    for _ in 0..5 {
+        world.attempt("ann", 2, Ending::Failed);
+    }
+    world.now += 1_800_000;
+    let said = world.settle(&places, late, Ending::Failed, false);
+    assert_eq!((said.locks(), said.counters[0].failed), (false, 1));
+}
+
+#[test]
 fn a_flood_of_names_fills_the_room_of_its_guard_and_forgets_no_lock() {
     let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
     world.asking.room = 50;
@@ -261,7 +311,14 @@ fn what_means_nothing_is_gone_and_what_means_something_goes_by_itself() {
     let pattern = format!("test:{{login:{}}}:*", world.terms.name);
     assert_eq!(world.command::<Vec<String>>("KEYS", &[&pattern]), Vec::<String>::new());
     world.attempt("ann", 1, Ending::Succeeded);
-    assert_eq!(world.command::<Vec<String>>("KEYS", &[&pattern]).len(), 1, "the sources that ann knows");
+    let keys: Vec<String> = world.command("KEYS", &[&pattern]);
+    assert_eq!(keys.len(), 4, "the sources that ann knows, two counters that were told, and the index of counters");
+    world.now += 60_000;
+    for from in [1, 3] {
+        world.attempt("ann", from, Ending::Abandoned);
+    }
+    let keys: Vec<String> = world.command("KEYS", &[&pattern]);
+    assert_eq!(keys.len(), 1, "the sources that ann knows: what was told is remembered for a lease");
     world.attempt("ann", 2, Ending::Failed);
     let keys: Vec<String> = world.command("KEYS", &[&pattern]);
     assert_eq!(keys.len(), 5, "that, three counters, and the index of counters");
@@ -300,8 +357,8 @@ enum Step {
     Begin,
     /// The attempt at this place of those that are not settled.
     Settle(usize, Ending),
-    /// The failure that was settled last is told once more.
-    Again,
+    /// The settlement at this place of the last ones is told once more.
+    Again(usize),
     Wait(u64),
 }
 
@@ -309,7 +366,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         5 => Just(Step::Begin),
         4 => (any::<usize>(), endings()).prop_map(|(at, ending)| Step::Settle(at, ending)),
-        1 => Just(Step::Again),
+        1 => any::<usize>().prop_map(Step::Again),
         2 => waits().prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 0..150)
@@ -335,6 +392,7 @@ impl Leasing {
         }
     }
 
+    /// Whether that locks.
     fn settle(&mut self, rule: &BudgetRule, id: AttemptId, ending: Ending, now: Tick) -> bool {
         if self.over.contains(&id) { self.budget.count(rule, ending, now) } else { self.budget.settle(rule, ending, now) }
     }
@@ -358,12 +416,13 @@ proptest! {
             return Ok(());
         };
         let places = world.places("ann", 1);
-        let (mut model, mut last) = (Leasing::default(), None);
+        let (mut model, mut told) = (Leasing::default(), Vec::new());
         for step in steps {
             model.end_leases(&rule, world.now);
             let now = world.tick();
-            // A counter that means nothing any more is gone, and with it which settlements it was told.
-            last = last.filter(|_| !model.budget.is_blank(&rule, now));
+            // A counter that means nothing any more is gone, and with it which settlements it was told, but for what a success
+            // leaves for a lease.
+            told.retain(|(_, _, until)| *until > world.now || !model.budget.is_blank(&rule, now));
             let said = match step {
                 Step::Wait(millis) => {
                     world.now += millis;
@@ -376,21 +435,25 @@ proptest! {
                     if answer == Answer::Admitted {
                         model.open.push((id, world.now + lease * 1_000));
                     }
-                    last = None;
                     said
                 }
                 Step::Settle(at, ending) if !model.open.is_empty() => {
                     let (id, _) = model.open.remove(at % model.open.len());
                     let said = world.settle(&places, id, ending, false);
                     prop_assert_eq!(said.locks(), model.settle(&rule, id, ending, now));
-                    last = Some(id).filter(|_| ending == Ending::Failed);
+                    let forgets = ending == Ending::Succeeded && rule.lock.is_some();
+                    told.push((id, ending, if forgets { world.now + lease * 1_000 } else { world.now }));
+                    let many = told.len().saturating_sub(REMEMBERED);
+                    told.drain(..many);
                     said
                 }
-                Step::Again => match last {
-                    Some(id) => world.settle(&places, id, Ending::Failed, false),
-                    None => continue,
-                },
-                Step::Settle(..) => continue,
+                Step::Again(at) if !told.is_empty() => {
+                    let (id, ending, _) = told[at % told.len()];
+                    let said = world.settle(&places, id, ending, false);
+                    prop_assert_eq!(said.locks(), model.budget.count(&rule, Ending::Abandoned, now));
+                    said
+                }
+                Step::Settle(..) | Step::Again(_) => continue,
             };
             prop_assert_eq!(said.counters, [normal(model.budget.kept(&rule, now))]);
         }
