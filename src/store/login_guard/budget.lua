@@ -60,6 +60,34 @@ local function sweep(set)
   end
 end
 
+-- What lies in the future was written before the clock went back, or by a server whose clock is ahead of this one's. Nothing lasts
+-- longer than if it had begun now.
+local function set_back(counter)
+  local function at_most(instant, latest)
+    if not instant or instant <= latest then
+      return instant
+    end
+    counter.was_set_back = true
+    return latest
+  end
+  counter.locked, counter.failed_at = at_most(counter.locked, now + lock_for), at_most(counter.failed_at, now)
+  counter.told_until = at_most(counter.told_until, now + lease)
+  for at, instant in ipairs(counter.recent) do
+    counter.recent[at] = at_most(instant, now)
+  end
+  for _, reservation in ipairs(counter.held) do
+    reservation[2] = at_most(reservation[2], now + lease)
+  end
+end
+
+-- The same for where an account succeeded; their order stays.
+local function set_sources_back(sources)
+  local ahead = redis.call('ZRANGEBYSCORE', sources, string.format('(%.0f', now), '+inf')
+  for at, member in ipairs(ahead) do
+    redis.call('ZADD', sources, now + at - #ahead - 1, member)
+  end
+end
+
 local function read(key, tag, own, locking)
   local counter = { key = key, tag = tag, own = own, attempts = locking and attempts or 0 }
   local raw = redis.call('GET', key)
@@ -67,6 +95,7 @@ local function read(key, tag, own, locking)
   counter.new = not raw
   counter.failed, counter.locked, counter.failed_at = state[1], state[2], state[3]
   counter.recent, counter.held, counter.told, counter.told_until = state[4], state[5], state[6], state[7]
+  set_back(counter)
   return counter
 end
 
@@ -292,8 +321,11 @@ while word <= #ARGV do
   if kind == 'account' then
     sources, source = KEYS[key + 1], name(KEYS[key + 2])
     if operation == 'begin' or operation == 'consult' then
-      local met = redis.call('ZSCORE', sources, source)
-      acquainted = met and since(tonumber(met)) < known_for
+      local met = tonumber(redis.call('ZSCORE', sources, source) or '')
+      if met and met > now then
+        set_sources_back(sources)
+      end
+      acquainted = met and since(met) < known_for
     end
     if acquainted then
       counters[#counters + 1] = read(KEYS[key + 2], ARGV[word + 2], true, true)
@@ -304,6 +336,12 @@ while word <= #ARGV do
   else
     counters[#counters + 1] = read(KEYS[key], tag, kind == 'known', kind ~= 'source' and kind ~= 'client')
     key, word = key + 1, word + 2
+  end
+end
+
+for _, counter in ipairs(counters) do
+  if counter.was_set_back then
+    redis.call('ZADD', locks, 'XX', closed_until(counter), counter.tag)
   end
 end
 
@@ -322,7 +360,7 @@ if operation == 'begin' then
   for _, counter in ipairs(counters) do
     if answer[1] == ADMITTED then
       write(counter)
-    elseif counter.changed then
+    elseif counter.changed or counter.was_set_back then
       release(counter)
       write(counter)
     end
@@ -336,6 +374,7 @@ elseif operation == 'settle' then
     end
   end
   if ending == 'succeeded' and sources then
+    set_sources_back(sources)
     redis.call('ZADD', sources, now, source)
     redis.call('ZREMRANGEBYRANK', sources, 0, -1 - knows)
     redis.call('PEXPIRE', sources, known_for + SLACK)
@@ -345,6 +384,9 @@ for _, counter in ipairs(counters) do
   report(answer, counter)
   if operation == 'pardon' then
     pardon(counter)
+  elseif counter.was_set_back and (operation == 'consult' or operation == 'show') then
+    -- Or it would be set back again whenever somebody asks, and last until the clock is where it was.
+    write(counter)
   end
 end
 return answer

@@ -329,6 +329,98 @@ fn what_means_nothing_is_gone_and_what_means_something_goes_by_itself() {
     }
 }
 
+/// By how much the clock of the server is set back in these tests.
+const DAY: u64 = 86_400_000;
+
+#[test]
+fn a_clock_that_is_set_back_prolongs_no_lock_whoever_looks() {
+    for question in [Question::Begin, Question::Consult, Question::Show] {
+        let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+        for _ in 0..5 {
+            world.attempt("ann", 1, Ending::Failed);
+        }
+        let Caller { account, .. } = caller("ann", 1);
+        let counter = CounterName { account: Some(account), source: None, client: None, acquainted: false };
+        let places = match question {
+            Question::Begin | Question::Consult => world.places("ann", 1),
+            Question::Show | Question::Pardon | Question::Settle { .. } => Places::of(&world.names, &world.terms, &[counter]),
+        };
+        world.now -= DAY;
+        for minute in 0..30 {
+            let left = Some(Duration::from_mins(30 - minute));
+            assert_eq!(world.ask(&places, [0; 12], question).counters[0].lock_left, left, "{question:?}");
+            let listed: Vec<(Vec<u8>, u64)> = world.command("ZRANGE", &[places.locks(), "0", "-1", "WITHSCORES"]);
+            assert_eq!(listed.iter().map(|(_, end)| *end).collect::<Vec<_>>(), [START - DAY + 1_800_000]);
+            world.now += 60_000;
+        }
+        assert_eq!(world.refusal("ann", 1), None, "{question:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_prolongs_no_window_no_failures_and_no_lease() {
+    let window = Some(FailureWindow { attempts: 3, within: MINUTE, count_success: false });
+    let Some(mut world) = World::new(&[CountedBy::Account], BudgetRule { lock: None, window }, MINUTE) else { return };
+    for _ in 0..3 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    world.now -= DAY;
+    assert_eq!(world.refusal("ann", 1), Some(Refusal::Answer(Answer::Spent(MINUTE))));
+    world.now += 59_999;
+    assert_eq!(world.refusal("ann", 1), Some(Refusal::Answer(Answer::Spent(Duration::from_millis(1)))));
+    world.now += 1;
+    assert_eq!(world.refusal("ann", 1), None);
+
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let (ann, bob) = (world.places("ann", 1), world.places("bob", 1));
+    for _ in 0..4 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    for _ in 0..5 {
+        world.begin(&bob);
+    }
+    world.now -= DAY;
+    assert_eq!(world.ask(&ann, [0; 12], Question::Consult).counters[0].failed, 4);
+    assert_eq!(world.refusal("bob", 1), Some(Refusal::Answer(Answer::Busy)));
+    world.now += 60_000;
+    assert_eq!(world.refusal("bob", 1), None);
+    world.now += 3_540_000;
+    assert!(!world.attempt("ann", 1, Ending::Failed).locks());
+}
+
+#[test]
+fn a_clock_that_is_set_back_has_an_account_know_a_source_no_longer_and_newcomers_no_less() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let known = |world: &mut World, from| {
+        let places = world.places("ann", from);
+        world.ask(&places, [0; 12], Question::Consult).acquainted
+    };
+    for from in 0..u8::try_from(KNOWS).unwrap() {
+        world.now += 1;
+        world.attempt("ann", from, Ending::Succeeded);
+    }
+    world.now -= DAY;
+    world.attempt("ann", 100, Ending::Succeeded);
+    assert!(known(&mut world, 100));
+    assert!(!known(&mut world, 0), "where it succeeded longest ago");
+    assert!(known(&mut world, 1));
+    world.now += u64::try_from(ACQUAINTED.as_millis()).unwrap() - 1_000;
+    assert!(known(&mut world, 63));
+    world.now += 1_000;
+    assert!(!known(&mut world, 63));
+}
+
+#[test]
+fn a_lock_of_a_rule_that_is_gone_is_gone() {
+    let window = Some(FailureWindow { attempts: 9, within: MINUTE, count_success: false });
+    let Some(mut world) = World::new(&[CountedBy::Account], BudgetRule { window, ..locking() }, MINUTE) else { return };
+    for _ in 0..5 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    world.terms.rule = world.terms.rule.without_lock();
+    assert_eq!(world.refusal("ann", 1), None);
+}
+
 fn rules() -> impl Strategy<Value = BudgetRule> {
     let lock = (1_u32..5, 1_u64..7_200).prop_map(|(attempts, secs)| LockRule::new(attempts, Duration::from_secs(secs)));
     let window = (1_u32..6, 1_u64..3_600, any::<bool>()).prop_map(|(attempts, secs, count_success)| FailureWindow {
