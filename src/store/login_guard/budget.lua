@@ -6,19 +6,20 @@
 --
 -- KEYS: the counters by the instant from which they mean nothing; the locks and full windows by their end; then of each counter
 --       its state, and of an account's also the sources that it knows, and its state at this source.
--- ARGV: "begin", "consult" (which asks what "begin" would say, and begins nothing), "settle", "pardon" or "show"; the id of the attempt; now, or nothing to have it read here; consecutive failures
---       that lock (0: no lock), for how long; for how long failures are remembered; attempts in a window (0: no window), its
---       length, whether successes count in it (0, 1); the lease; for how long a source is known, how many of an account are; how
---       many counters there may be; how the attempt ended ("failed", "succeeded", "abandoned", or nothing); whether the account
---       knows the source, as "begin" said; then of each counter what it counts by, "account" (with what it knows), "account
---       alone", "known", "both", "source" or "client", and its tag, which says whose it is where locks are listed; of "account" two tags.
+-- ARGV: "begin", "consult" (which asks what "begin" would say, and begins nothing), "settle", "pardon" or "show"; the id of the
+--       attempt; now, or nothing to have it read here; consecutive failures that lock (0: no lock), for how long; for how long
+--       failures are remembered; attempts in a window (0: no window), its length, whether successes count in it (0, 1); the
+--       lease; for how long a source is known, how many of an account are; how many counters there may be; how the attempt ended
+--       ("failed", "succeeded", "abandoned", or nothing); whether the account knows the source, as "begin" said; then of each
+--       counter what it counts by, "account" (with what it knows), "account alone", "known", "both", "source" or "client", and
+--       its tag, which says whose it is where locks are listed; of "account" two tags.
 -- Answer: the outcome; what is left of what refuses (begin), or whether there is a lock now (settle); whether the account knows
 --       the source; then of each counter what rules::login_budget::Kept has: consecutive failures, how long ago the last was,
 --       what is left of its lock, what its window counts, how long ago the last of that was.
 
 local ADMITTED, BUSY, SPENT, LOCKED, FULL = 0, 1, 2, 3, 4
--- Settlements that are remembered, so that one that is told twice counts once: as many as may be under way at a time. A failure
--- is for as long as it counts, a success, after which there may be nothing else to remember, for a lease.
+-- Settlements that are remembered, so that one that is told twice counts once. They are for as long as the counter means
+-- anything, and for a lease at least: a success may leave nothing else to remember.
 local REMEMBERED = 32
 -- How many of the oldest are looked at to make room for one that comes.
 local LOOKED_AT = 16
@@ -96,6 +97,10 @@ local function read(key, tag, own, locking)
   counter.failed, counter.locked, counter.failed_at = state[1], state[2], state[3]
   counter.recent, counter.held, counter.told, counter.told_until = state[4], state[5], state[6], state[7]
   set_back(counter)
+  -- What would lock under today's rule, but did not under yesterday's, leaves one attempt.
+  if counter.attempts > 0 and not counter.locked then
+    counter.failed = math.min(counter.failed, counter.attempts - 1)
+  end
   return counter
 end
 
@@ -237,9 +242,7 @@ local function recall(counter)
   if #counter.told > REMEMBERED then
     table.remove(counter.told, 1)
   end
-  if forgets then
-    counter.told_until = now + lease
-  end
+  counter.told_until = now + lease
 end
 
 local function count(counter)
@@ -326,6 +329,13 @@ while word <= #ARGV do
         set_sources_back(sources)
       end
       acquainted = met and since(met) < known_for
+    end
+    if operation == 'settle' and ending == 'abandoned' and not acquainted then
+      -- Whoever did not hear what "begin" said does not know where it reserved.
+      local known = read(KEYS[key + 2], ARGV[word + 2], true, true)
+      if release(known) then
+        write(known)
+      end
     end
     if acquainted then
       counters[#counters + 1] = read(KEYS[key + 2], ARGV[word + 2], true, true)

@@ -411,6 +411,41 @@ fn a_clock_that_is_set_back_has_an_account_know_a_source_no_longer_and_newcomers
 }
 
 #[test]
+fn whoever_was_not_told_where_it_reserved_gives_it_back_wherever_that_was() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    world.attempt("ann", 1, Ending::Succeeded);
+    let places = world.places("ann", 1);
+    for _ in 0..6 {
+        let (id, said) = world.begin(&places);
+        assert!(said.acquainted && said.refusal().is_none(), "{said:?}");
+        let said = world.settle(&places, id, Ending::Abandoned, false);
+        assert_eq!((said.acquainted, said.counters), (false, vec![Kept::default()]), "of all others");
+    }
+}
+
+#[test]
+fn a_stricter_rule_leaves_one_attempt_rather_than_none_for_an_hour() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    for _ in 0..4 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    world.terms.rule.lock = Some(LockRule::new(3, Duration::from_mins(30)));
+    assert!(world.attempt("ann", 1, Ending::Failed).locks());
+}
+
+#[test]
+fn a_failure_that_is_told_twice_counts_once_though_its_window_is_over() {
+    let window = Some(FailureWindow { attempts: 2, within: Duration::from_secs(1), count_success: false });
+    let Some(mut world) = World::new(&[CountedBy::Source], BudgetRule { lock: None, window }, MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let (id, _) = world.begin(&places);
+    world.settle(&places, id, Ending::Failed, false);
+    world.now += 2_000;
+    assert_eq!(world.refusal("bob", 1), None);
+    assert_eq!(world.settle(&places, id, Ending::Failed, false).counters[0].recent, 0);
+}
+
+#[test]
 fn a_lock_of_a_rule_that_is_gone_is_gone() {
     let window = Some(FailureWindow { attempts: 9, within: MINUTE, count_success: false });
     let Some(mut world) = World::new(&[CountedBy::Account], BudgetRule { window, ..locking() }, MINUTE) else { return };
@@ -512,8 +547,7 @@ proptest! {
         for step in steps {
             model.end_leases(&rule, world.now);
             let now = world.tick();
-            // A counter that means nothing any more is gone, and with it which settlements it was told, but for what a success
-            // leaves for a lease.
+            // A counter that means nothing any more is gone, and with it which settlements it was told, but for those of a lease.
             told.retain(|(_, _, until)| *until > world.now || !model.budget.is_blank(&rule, now));
             let said = match step {
                 Step::Wait(millis) => {
@@ -533,8 +567,7 @@ proptest! {
                     let (id, _) = model.open.remove(at % model.open.len());
                     let said = world.settle(&places, id, ending, false);
                     prop_assert_eq!(said.locks(), model.settle(&rule, id, ending, now));
-                    let forgets = ending == Ending::Succeeded && rule.lock.is_some();
-                    told.push((id, ending, if forgets { world.now + lease * 1_000 } else { world.now }));
+                    told.push((id, ending, world.now + lease * 1_000));
                     let many = told.len().saturating_sub(REMEMBERED);
                     told.drain(..many);
                     said
