@@ -11,7 +11,7 @@ pub struct Source {
 
 /// What budgets are counted by: the network of a client, by default an IPv4 address, or the /64 an IPv6 client can roam in
 /// freely.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SourceKey(IpAddr);
 
 /// How many leading bits of two addresses must differ for them to be two sources.

@@ -123,6 +123,14 @@ impl Quota {
         }
     }
 
+    /// What to remember of a caller who was refused, where the clock may be set back: as much as it had spent, and no more than
+    /// the whole of this quota.
+    #[must_use]
+    pub fn at_most(&self, remembered: Tat, now: Tick) -> Tat {
+        let tolerance = self.interval.saturating_mul(self.burst);
+        remembered.min(Tat(micros(now).saturating_add(tolerance)))
+    }
+
     /// What was decided by the same rule where the caller is remembered: `outcome` is how many microseconds the quota takes to
     /// become whole if the request may go on, and how many are missing, negated, if it may not; `now` is that place's clock.
     #[must_use]

@@ -9,13 +9,14 @@
 //!           ▼                        │    ▼                                 │
 //!   Open { failed, in_flight } ──────┴────┴── failed = attempts ──▶ Locked { until }
 //!           ▲          ▲                                                │
-//!           │          └── settle(Succeeded): failed = 0                │
+//!           │          └── settle(Succeeded) while open: failed = 0     │
 //!           └───────────────── at `until`: failed = 0 ◀─────────────────┘
 //! ```
 //!
 //! An attempt is reserved *before* its password is hashed and admitted only while `failed + in_flight < attempts`. So a
 //! hundred parallel guesses are at most `attempts` hashes, and a failure can only be followed by the lock, never overtaken
-//! by a guess that began before it. A lock has a fixed length from its start: tries during it neither extend it nor count.
+//! by a guess that began before it. A lock has a fixed length from its start: tries during it neither extend it nor count, and
+//! what began before it and ends during it, well or badly, leaves it as it is.
 
 use std::time::Duration;
 
@@ -108,9 +109,7 @@ impl Attempts {
         if let Some(left) = self.lock_left(now) {
             return Beginning::Locked(left);
         }
-        if self.locked_until.take().is_some() {
-            self.failed = 0;
-        }
+        self.end_lock(now);
         if self.failed.saturating_add(self.in_flight) >= rule.attempts {
             return Beginning::Busy;
         }
@@ -118,8 +117,8 @@ impl Attempts {
         Beginning::Admitted
     }
 
-    /// Settles an attempt that was admitted. A failure that comes during a lock, having begun long before it, leaves the lock as
-    /// it is.
+    /// Settles an attempt that was admitted. What comes during a lock, having begun long before it, leaves the lock as it is: a
+    /// failure does not extend it, and a success takes nothing away from what it says.
     pub fn settle(&mut self, rule: &LockRule, ending: Ending, now: Tick) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.count(rule, ending, now);
@@ -127,15 +126,23 @@ impl Attempts {
 
     /// Counts an attempt that holds no reservation here.
     pub fn count(&mut self, rule: &LockRule, ending: Ending, now: Tick) {
+        self.end_lock(now);
         match ending {
             Ending::Failed => {
                 self.failed = self.failed.saturating_add(1);
-                if self.failed >= rule.attempts && self.lock_left(now).is_none() {
+                if self.failed >= rule.attempts && self.is_open() {
                     self.locked_until = Some(now.after(rule.duration));
                 }
             }
-            Ending::Succeeded => self.failed = 0,
-            Ending::Abandoned => {}
+            Ending::Succeeded if self.is_open() => self.failed = 0,
+            Ending::Succeeded | Ending::Abandoned => {}
+        }
+    }
+
+    /// A lock that is over takes its failures with it.
+    fn end_lock(&mut self, now: Tick) {
+        if self.locked_until.is_some_and(|until| until <= now) {
+            self.pardon();
         }
     }
 
@@ -284,6 +291,23 @@ mod tests {
     fn a_failure_that_comes_late_does_not_extend_a_lock() {
         let mut attempts = locked_at(at(0));
         attempts.settle(&rule(), Ending::Failed, at(60_000));
+        assert_eq!(attempts.begin(&rule(), at(1_800_000)), Beginning::Admitted);
+    }
+
+    #[test]
+    fn a_success_that_comes_during_a_lock_leaves_it_and_its_failures_as_they_are() {
+        let mut attempts = locked_at(at(0));
+        attempts.count(&rule(), Ending::Succeeded, at(60_000));
+        assert_eq!((attempts.failed(), attempts.lock_left(at(60_000))), (5, Some(Duration::from_mins(29))));
+        attempts.count(&rule(), Ending::Succeeded, at(1_800_000));
+        assert!(attempts.is_blank(), "afterwards it is one like any other");
+    }
+
+    #[test]
+    fn a_failure_that_comes_after_a_lock_is_the_first_of_new_ones() {
+        let mut attempts = locked_at(at(0));
+        attempts.count(&rule(), Ending::Failed, at(1_800_000));
+        assert_eq!((attempts.failed(), attempts.lock_left(at(1_800_000))), (1, None));
         assert_eq!(attempts.begin(&rule(), at(1_800_000)), Beginning::Admitted);
     }
 

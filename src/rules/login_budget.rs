@@ -258,13 +258,13 @@ impl Budget {
     }
 
     /// A counter as it was before a restart. Of a window only its count and its latest attempt were written down: it is as full
-    /// as it was, and all of it ends with that attempt. The rule may be another than before.
+    /// as it was, and all of it ends with that attempt. What is left of a lock is one, whatever is said of failures. The rule may
+    /// be another than before.
     #[must_use]
     pub fn restored(rule: &BudgetRule, kept: &Kept, now: Tick) -> Self {
         let mut budget = Self::default();
-        if let Some(lock) =
-            rule.lock.filter(|_| kept.failed > 0 && (kept.lock_left.is_some() || kept.failed_ago < rule.memory()))
-        {
+        let counts = kept.lock_left.is_some() || kept.failed > 0 && kept.failed_ago < rule.memory();
+        if let Some(lock) = rule.lock.filter(|_| counts) {
             budget.attempts = Attempts::restored(&lock, kept.failed, kept.lock_left, now);
             budget.failed_at = Some(now.before(kept.failed_ago));
         }
@@ -428,6 +428,30 @@ mod tests {
         let late = Kept { failed_ago: Duration::from_hours(1), ..kept };
         assert_eq!(Budget::restored(&locking(), &late, at(90_000_000)), Budget::default());
         assert_eq!(kept.lasts(&locking()), Duration::from_secs(3_599));
+    }
+
+    #[test]
+    fn a_lock_that_is_told_of_is_one_whatever_is_said_of_failures() {
+        let told = Kept { lock_left: Some(Duration::from_mins(7)), ..Kept::default() };
+        let mut learnt = Budget::default();
+        attempt(&mut learnt, &locking(), Ending::Failed, 0);
+        learnt.learn(&locking(), &told, at(60_000));
+        let lock = Closed { by: ClosedBy::Lock, failures: 5, ago: Duration::from_mins(23), left: Duration::from_mins(7) };
+        assert_eq!(learnt.closed(&locking(), at(60_000)), Some(lock));
+        assert_eq!(learnt.begin(&locking(), at(60_000)), Answer::Locked(Duration::from_mins(7)));
+        assert_eq!(learnt.begin(&locking(), at(480_000)), Answer::Admitted);
+    }
+
+    #[test]
+    fn a_success_that_comes_during_a_lock_leaves_it_to_be_seen_as_it_is() {
+        let mut budget = Budget::default();
+        for failure in 0..5 {
+            attempt(&mut budget, &locking(), Ending::Failed, failure);
+        }
+        let before = (budget.closed(&locking(), at(60_000)), budget.kept(&locking(), at(60_000)));
+        assert!(budget.count(&locking(), Ending::Succeeded, at(60_000)));
+        assert_eq!((budget.closed(&locking(), at(60_000)), budget.kept(&locking(), at(60_000))), before);
+        assert_eq!(before.1.failed, 5);
     }
 
     /// What may happen to a counter.

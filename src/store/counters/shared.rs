@@ -20,14 +20,22 @@ const CLOCK: &str = "
     local now, slack = time[1] * 1000000 + time[2], 2
 ";
 
-/// `Quota::decide`. Every number is whole and below 2^53; they are written out because Lua would say 1.8e+15.
+/// `Quota::decide`, and `Quota::at_most` for who is refused: or what a clock that was set back has left would be the whole
+/// quota whenever it is looked at, until the clock is where it was. Every number is whole and below 2^53; they are written out
+/// because Lua would say 1.8e+15.
 const TAKE: &str = "
     local tolerance, toll = tonumber(ARGV[1]), tonumber(ARGV[2])
-    local spent = math.min(math.max(tonumber(redis.call('GET', KEYS[1]) or 0) - now, 0), tolerance)
-    local after = spent + toll
-    if after > tolerance then return {tolerance - after, now} end
-    local rest = string.format('%.0f', math.ceil(after / 1000) + slack)
-    redis.call('SET', KEYS[1], string.format('%.0f', now + after), 'PX', rest)
+    local function keep(spent)
+        local rest = string.format('%.0f', math.ceil(spent / 1000) + slack)
+        redis.call('SET', KEYS[1], string.format('%.0f', now + spent), 'PX', rest)
+    end
+    local ahead = tonumber(redis.call('GET', KEYS[1]) or 0) - now
+    local after = math.min(math.max(ahead, 0), tolerance) + toll
+    if after > tolerance then
+        if ahead > tolerance then keep(tolerance) end
+        return {tolerance - after, now}
+    end
+    keep(after)
     return {after, now}
 ";
 

@@ -6,18 +6,20 @@
 --
 -- KEYS: the counters by the instant from which they mean nothing; the locks and full windows by their end; then of each counter
 --       its state, and of an account's also the sources that it knows, and its state at this source.
--- ARGV: "begin", "consult" (which asks what "begin" would say, and begins nothing), "settle", "pardon" or "show"; the id of the attempt; now, or nothing to have it read here; consecutive failures
---       that lock (0: no lock), for how long; for how long failures are remembered; attempts in a window (0: no window), its
---       length, whether successes count in it (0, 1); the lease; for how long a source is known, how many of an account are; how
---       many counters there may be; how the attempt ended ("failed", "succeeded", "abandoned", or nothing); whether the account
---       knows the source, as "begin" said; then of each counter what it counts by, "account" (with what it knows), "account
---       alone", "known", "both", "source" or "client", and its tag, which says whose it is where locks are listed; of "account" two tags.
+-- ARGV: "begin", "consult" (which asks what "begin" would say, and begins nothing), "settle", "pardon" or "show"; the id of the
+--       attempt; now, or nothing to have it read here; consecutive failures that lock (0: no lock), for how long; for how long
+--       failures are remembered; attempts in a window (0: no window), its length, whether successes count in it (0, 1); the
+--       lease; for how long a source is known, how many of an account are; how many counters there may be; how the attempt ended
+--       ("failed", "succeeded", "abandoned", or nothing); whether the account knows the source, as "begin" said; then of each
+--       counter what it counts by, "account" (with what it knows), "account alone", "known", "both", "source" or "client", and
+--       its tag, which says whose it is where locks are listed; of "account" two tags.
 -- Answer: the outcome; what is left of what refuses (begin), or whether there is a lock now (settle); whether the account knows
 --       the source; then of each counter what rules::login_budget::Kept has: consecutive failures, how long ago the last was,
 --       what is left of its lock, what its window counts, how long ago the last of that was.
 
 local ADMITTED, BUSY, SPENT, LOCKED, FULL = 0, 1, 2, 3, 4
--- Settlements that are remembered, so that one that is told twice counts once: as many as may be under way at a time.
+-- Settlements that are remembered, so that one that is told twice counts once. They are for as long as the counter means
+-- anything, and for a lease at least: a success may leave nothing else to remember.
 local REMEMBERED = 32
 -- How many of the oldest are looked at to make room for one that comes.
 local LOOKED_AT = 16
@@ -34,6 +36,7 @@ local attempts, lock_for, memory = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumbe
 local window, within, successes = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == '1'
 local lease, known_for, knows, room = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local ending, acquainted = ARGV[14], ARGV[15] == '1'
+local counts = ending == 'failed' or (ending == 'succeeded' and successes)
 local index, locks = KEYS[1], KEYS[2]
 
 local function since(earlier)
@@ -58,13 +61,46 @@ local function sweep(set)
   end
 end
 
+-- What lies in the future was written before the clock went back, or by a server whose clock is ahead of this one's. Nothing lasts
+-- longer than if it had begun now.
+local function set_back(counter)
+  local function at_most(instant, latest)
+    if not instant or instant <= latest then
+      return instant
+    end
+    counter.was_set_back = true
+    return latest
+  end
+  counter.locked, counter.failed_at = at_most(counter.locked, now + lock_for), at_most(counter.failed_at, now)
+  counter.told_until = at_most(counter.told_until, now + lease)
+  for at, instant in ipairs(counter.recent) do
+    counter.recent[at] = at_most(instant, now)
+  end
+  for _, reservation in ipairs(counter.held) do
+    reservation[2] = at_most(reservation[2], now + lease)
+  end
+end
+
+-- The same for where an account succeeded; their order stays.
+local function set_sources_back(sources)
+  local ahead = redis.call('ZRANGEBYSCORE', sources, string.format('(%.0f', now), '+inf')
+  for at, member in ipairs(ahead) do
+    redis.call('ZADD', sources, now + at - #ahead - 1, member)
+  end
+end
+
 local function read(key, tag, own, locking)
   local counter = { key = key, tag = tag, own = own, attempts = locking and attempts or 0 }
   local raw = redis.call('GET', key)
-  local state = raw and cmsgpack.unpack(raw) or { 0, false, false, {}, {}, {} }
+  local state = raw and cmsgpack.unpack(raw) or { 0, false, false, {}, {}, {}, false }
   counter.new = not raw
   counter.failed, counter.locked, counter.failed_at = state[1], state[2], state[3]
-  counter.recent, counter.held, counter.told = state[4], state[5], state[6]
+  counter.recent, counter.held, counter.told, counter.told_until = state[4], state[5], state[6], state[7]
+  set_back(counter)
+  -- What would lock under today's rule, but did not under yesterday's, leaves one attempt.
+  if counter.attempts > 0 and not counter.locked then
+    counter.failed = math.min(counter.failed, counter.attempts - 1)
+  end
   return counter
 end
 
@@ -83,6 +119,9 @@ local function blank_from(counter)
   for _, held in ipairs(counter.held) do
     from = math.max(from, held[2])
   end
+  if counter.told_until then
+    from = math.max(from, counter.told_until)
+  end
   return from
 end
 
@@ -95,7 +134,8 @@ local function write(counter)
     end
     return
   end
-  local state = { counter.failed, counter.locked, counter.failed_at, counter.recent, counter.held, counter.told }
+  local state = { counter.failed, counter.locked, counter.failed_at, counter.recent, counter.held, counter.told,
+    counter.told_until or false }
   redis.call('SET', counter.key, cmsgpack.pack(state), 'PX', from - now + SLACK)
   if not counter.own then
     list(index, name(counter.key), from)
@@ -119,6 +159,14 @@ local function forget(counter)
   end
   if counter.failed_at and since(counter.failed_at) >= memory and #counter.held == 0 then
     counter.failed, counter.locked, counter.failed_at = 0, false, false
+    counter.changed = true
+  end
+end
+
+-- A lock that is over takes its failures with it.
+local function end_lock(counter)
+  if counter.locked and counter.locked <= now then
+    counter.locked, counter.failed = false, 0
     counter.changed = true
   end
 end
@@ -155,10 +203,7 @@ local function begin(counter)
     return BUSY, 0
   end
   if counter.attempts > 0 then
-    if counter.locked then
-      counter.locked, counter.failed = false, 0
-      counter.changed = true
-    end
+    end_lock(counter)
     if counter.failed + #counter.held >= counter.attempts then
       return BUSY, 0
     end
@@ -187,27 +232,38 @@ local function was_told(counter)
   return false
 end
 
-local function count(counter)
-  local counts = ending == 'failed' or (ending == 'succeeded' and successes)
-  if counts then
-    counter.told[#counter.told + 1] = id
-    if #counter.told > REMEMBERED then
-      table.remove(counter.told, 1)
-    end
+-- Remembers that this settlement was told, if telling it again would change anything.
+local function recall(counter)
+  local forgets = counter.attempts > 0 and ending == 'succeeded'
+  if not forgets and not counts then
+    return
   end
+  counter.told[#counter.told + 1] = id
+  if #counter.told > REMEMBERED then
+    table.remove(counter.told, 1)
+  end
+  counter.told_until = now + lease
+end
+
+local function count(counter)
+  recall(counter)
   if window > 0 and counts then
     counter.recent[#counter.recent + 1] = now
     if #counter.recent > window then
       table.remove(counter.recent, 1)
     end
   end
-  if counter.attempts > 0 and ending == 'failed' then
+  if counter.attempts == 0 then
+    return
+  end
+  end_lock(counter)
+  -- What comes during a lock, having begun long before it, leaves the lock and what it says as they are.
+  if ending == 'failed' then
     counter.failed, counter.failed_at = counter.failed + 1, now
-    -- One that comes during a lock, having begun long before it, leaves the lock as it is.
-    if counter.failed >= counter.attempts and not (counter.locked and now < counter.locked) then
+    if counter.failed >= counter.attempts and not counter.locked then
       counter.locked = now + lock_for
     end
-  elseif counter.attempts > 0 and ending == 'succeeded' then
+  elseif ending == 'succeeded' and not counter.locked then
     counter.failed = 0
   end
 end
@@ -268,8 +324,18 @@ while word <= #ARGV do
   if kind == 'account' then
     sources, source = KEYS[key + 1], name(KEYS[key + 2])
     if operation == 'begin' or operation == 'consult' then
-      local met = redis.call('ZSCORE', sources, source)
-      acquainted = met and since(tonumber(met)) < known_for
+      local met = tonumber(redis.call('ZSCORE', sources, source) or '')
+      if met and met > now then
+        set_sources_back(sources)
+      end
+      acquainted = met and since(met) < known_for
+    end
+    if operation == 'settle' and ending == 'abandoned' and not acquainted then
+      -- Whoever did not hear what "begin" said does not know where it reserved.
+      local known = read(KEYS[key + 2], ARGV[word + 2], true, true)
+      if release(known) then
+        write(known)
+      end
     end
     if acquainted then
       counters[#counters + 1] = read(KEYS[key + 2], ARGV[word + 2], true, true)
@@ -280,6 +346,12 @@ while word <= #ARGV do
   else
     counters[#counters + 1] = read(KEYS[key], tag, kind == 'known', kind ~= 'source' and kind ~= 'client')
     key, word = key + 1, word + 2
+  end
+end
+
+for _, counter in ipairs(counters) do
+  if counter.was_set_back then
+    redis.call('ZADD', locks, 'XX', closed_until(counter), counter.tag)
   end
 end
 
@@ -298,7 +370,7 @@ if operation == 'begin' then
   for _, counter in ipairs(counters) do
     if answer[1] == ADMITTED then
       write(counter)
-    elseif counter.changed then
+    elseif counter.changed or counter.was_set_back then
       release(counter)
       write(counter)
     end
@@ -312,6 +384,7 @@ elseif operation == 'settle' then
     end
   end
   if ending == 'succeeded' and sources then
+    set_sources_back(sources)
     redis.call('ZADD', sources, now, source)
     redis.call('ZREMRANGEBYRANK', sources, 0, -1 - knows)
     redis.call('PEXPIRE', sources, known_for + SLACK)
@@ -321,6 +394,9 @@ for _, counter in ipairs(counters) do
   report(answer, counter)
   if operation == 'pardon' then
     pardon(counter)
+  elseif counter.was_set_back and (operation == 'consult' or operation == 'show') then
+    -- Or it would be set back again whenever somebody asks, and last until the clock is where it was.
+    write(counter)
   end
 end
 return answer

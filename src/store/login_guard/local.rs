@@ -10,7 +10,7 @@ use crate::rules::lockout::Ending;
 use crate::rules::login_budget::{Answer, Budget, Closed};
 use crate::store::login_guard::GuardTerms;
 use crate::store::login_guard::memory::{Counted, CounterName, GuardLedger, Noted};
-use crate::store::login_guard::table::{Acquaintance, Caller, Refusal, Reservation, Table};
+use crate::store::login_guard::table::{Caller, Refusal, Reservation, Table};
 use crate::store::revocations::NotKept;
 
 /// The counters of one guard.
@@ -29,12 +29,16 @@ impl Local {
         now: Now,
     ) -> Self {
         let mut table = Table::default();
-        for (name, counted) in counters.into_iter().filter(|(_, counted)| counted.expires > now.wall) {
+        let mut counters: Vec<_> = counters.into_iter().filter(|(_, counted)| counted.expires > now.wall).collect();
+        // In the order of their successes, so that the last stay where there is not room for all.
+        counters.sort_by_key(|(_, counted)| counted.met);
+        for (name, counted) in counters {
             let budget = Budget::restored(&terms.rule_of(&name), &counted.kept(now), now.tick);
             match counted.met.filter(|_| name.acquainted) {
                 Some(met) => {
                     let succeeded_at = now.tick.before(now.wall.since(met));
-                    table.acquaintances.restore(name.key(), Acquaintance { succeeded_at, budget });
+                    table.acquaintances.make_room_of_account(&name.key(), &terms.rule, now.tick);
+                    table.acquaintances.restore(name.key(), succeeded_at, budget);
                 }
                 None => table.counters.restore(name.key(), budget),
             }

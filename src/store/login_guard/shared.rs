@@ -15,11 +15,8 @@ use crate::rules::login_budget::{Answer, Kept};
 use crate::store::login_guard::GuardTerms;
 use crate::store::login_guard::memory::CounterName;
 use crate::store::login_guard::places::{Places, named};
-use crate::store::login_guard::table::{ACQUAINTED, Caller, Refusal};
+use crate::store::login_guard::table::{ACQUAINTED, Caller, KNOWS, Refusal};
 use crate::store::valkey::{Outage, Valkey};
-
-/// Sources that an account knows at most. Only who knows its password can make it know another.
-const KNOWS: u32 = 64;
 
 /// Counters of one guard in the store; about 350 bytes each. To fill them somebody must fail under as many names within the time
 /// for which failures count.

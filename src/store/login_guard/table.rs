@@ -2,7 +2,7 @@
 //!
 //! Imports as the parent. A counter that counts something is never pushed out. Deliberately absent: locks, clocks and waiting.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::{CountedBy, Now, SourceKey, Tick};
@@ -16,6 +16,9 @@ pub const COUNTERS: usize = 131_072;
 
 /// Accounts and sources of one guard that are remembered to belong together; each has a counter of its own.
 pub const ACQUAINTANCES: usize = 65_536;
+
+/// Sources that an account knows at most, here and in the store. Only who knows its password can make it know another.
+pub(super) const KNOWS: usize = 64;
 
 /// How many of the oldest are looked at to make room for one that comes.
 const LOOKED_AT: usize = 16;
@@ -45,8 +48,8 @@ impl Caller {
     }
 }
 
-/// What a counter is about.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// What a counter is about. Those of one account follow each other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct CounterKey {
     pub(super) account: Option<AccountHash>,
     pub(super) source: Option<SourceKey>,
@@ -66,17 +69,22 @@ pub(super) struct Counters {
     pub(super) order: VecDeque<CounterKey>,
 }
 
-/// Where accounts succeeded lately, with what is counted for each account there; `order` holds each key once, oldest first.
+/// Where accounts succeeded lately, with what is counted for each account there: at most [`KNOWS`] places of one account.
+/// `order` holds each key once, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Acquaintances {
-    pub(super) known: HashMap<CounterKey, Acquaintance>,
-    pub(super) order: VecDeque<CounterKey>,
+    pub(super) known: BTreeMap<CounterKey, Acquaintance>,
+    pub(super) order: BTreeMap<u64, CounterKey>,
+    /// The next number in `order`.
+    next: u64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Acquaintance {
     pub(super) succeeded_at: Tick,
     pub(super) budget: Budget,
+    /// Its number in `order`.
+    place: u64,
 }
 
 /// A reservation in one counter.
@@ -268,37 +276,68 @@ impl Acquaintances {
         self.known.get(key).is_some_and(|acquaintance| now.since(acquaintance.succeeded_at) < ACQUAINTED)
     }
 
-    /// Notes a success. If there is no room even after a look at the oldest, the source goes on being counted with all others.
-    /// Whether that is worth writing down; `gone` is told who had to go.
+    /// Notes a success. The source of the account that succeeded longest ago makes room for it, if the account knows as many as it
+    /// may. Whatever counts something stays; if there is no room then, the source goes on being counted with all others. Whether
+    /// that is worth writing down; `gone` is told who had to go.
     pub(super) fn meet(&mut self, key: CounterKey, rule: &BudgetRule, now: Tick, mut gone: impl FnMut(CounterKey)) -> bool {
         if let Some(acquaintance) = self.known.get_mut(&key) {
             let before = std::mem::replace(&mut acquaintance.succeeded_at, now);
             return now.since(before) >= MET_ANEW;
         }
-        for _ in 0..LOOKED_AT {
+        self.make_room(rule, now, &mut gone);
+        if let Some(longest_ago) = self.make_room_of_account(&key, rule, now) {
+            gone(longest_ago);
+        }
+        self.restore(key, now, Budget::default())
+    }
+
+    /// Forgets the source where the account of a key succeeded longest ago, if it knows as many as it may.
+    pub(super) fn make_room_of_account(&mut self, key: &CounterKey, rule: &BudgetRule, now: Tick) -> Option<CounterKey> {
+        if self.of_account(key).count() < KNOWS {
+            return None;
+        }
+        let blank = self.of_account(key).filter(|(_, acquaintance)| acquaintance.budget.is_blank(rule, now));
+        let (longest_ago, _) = blank.min_by_key(|(_, acquaintance)| acquaintance.succeeded_at)?;
+        let longest_ago = *longest_ago;
+        let acquaintance = self.known.remove(&longest_ago)?;
+        self.order.remove(&acquaintance.place);
+        Some(longest_ago)
+    }
+
+    /// Looks at some of the oldest.
+    fn make_room(&mut self, rule: &BudgetRule, now: Tick, gone: &mut impl FnMut(CounterKey)) {
+        for _ in 0..LOOKED_AT.min(self.order.len()) {
             let full = self.known.len() >= ACQUAINTANCES;
-            let Some(oldest) = self.order.pop_front() else { break };
-            let dispensable = self.known.get(&oldest).is_none_or(|acquaintance| {
-                (full || now.since(acquaintance.succeeded_at) >= ACQUAINTED) && acquaintance.budget.is_blank(rule, now)
-            });
-            if dispensable {
+            let Some((_, oldest)) = self.order.pop_first() else { return };
+            let Some(acquaintance) = self.known.get_mut(&oldest) else { continue };
+            let is_over = full || now.since(acquaintance.succeeded_at) >= ACQUAINTED;
+            if is_over && acquaintance.budget.is_blank(rule, now) {
                 self.known.remove(&oldest);
                 gone(oldest);
             } else {
-                self.order.push_back(oldest);
+                acquaintance.place = self.next;
+                self.order.insert(self.next, oldest);
+                self.next += 1;
             }
         }
-        let has_room = self.known.len() < ACQUAINTANCES;
-        if has_room {
-            self.restore(key, Acquaintance { succeeded_at: now, budget: Budget::default() });
-        }
-        has_room
     }
 
-    /// Puts one where there is room.
-    pub(super) fn restore(&mut self, key: CounterKey, acquaintance: Acquaintance) {
-        if self.known.len() < ACQUAINTANCES && self.known.insert(key, acquaintance).is_none() {
-            self.order.push_back(key);
+    /// What is known of the account of a key; no more than [`KNOWS`].
+    fn of_account(&self, key: &CounterKey) -> impl Iterator<Item = (&CounterKey, &Acquaintance)> {
+        let account = key.account;
+        let first = CounterKey { account, source: None, client: None };
+        self.known.range(first..).take_while(move |(key, _)| key.account == account)
+    }
+
+    /// Puts one that is not known yet where there is room; whether there was.
+    pub(super) fn restore(&mut self, key: CounterKey, succeeded_at: Tick, budget: Budget) -> bool {
+        let has_room =
+            self.known.len() < ACQUAINTANCES && self.of_account(&key).count() < KNOWS && !self.known.contains_key(&key);
+        if has_room {
+            self.order.insert(self.next, key);
+            self.known.insert(key, Acquaintance { succeeded_at, budget, place: self.next });
+            self.next += 1;
         }
+        has_room
     }
 }

@@ -204,7 +204,8 @@ impl Team {
         Ok(self
             .stood(&names, &said.counters)
             .zip(left)
-            .filter_map(|((name, closed), left)| Some((name, Closed { left, ..closed? })))
+            // Of a window its counter tells no more than the latest; the list says too much where the clock went back.
+            .filter_map(|((name, closed), left)| closed.map(|closed| (name, Closed { left: left.min(closed.left), ..closed })))
             .collect())
     }
 

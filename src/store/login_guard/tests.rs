@@ -2,7 +2,7 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::table::ACQUAINTED;
+use super::table::{ACQUAINTED, KNOWS};
 use super::*;
 use crate::model::{Entropy, Now, Source, Tick, Timestamp};
 use crate::rules::lockout::LockRule;
@@ -229,4 +229,58 @@ async fn acquaintances_are_bounded_and_a_lock_of_one_is_kept() {
     };
     assert_eq!(sizes, (ACQUAINTANCES, ACQUAINTANCES));
     assert!(matches!(world.attempt("ann", 1, Ending::Succeeded).await, Err(Denial::Locked(_))));
+}
+
+#[tokio::test]
+async fn an_account_knows_only_so_many_sources_forgets_the_longest_ago_and_pushes_nobody_out() {
+    let world = World::new(&[CountedBy::Account], locking());
+    assert_eq!(world.attempt("bob", 1, Ending::Succeeded).await, Ok(()));
+    assert_eq!(world.attempt("ann", 0, Ending::Succeeded).await, Ok(()));
+    world.fail("ann", 0, 1).await;
+    let succeed = async |number: usize| {
+        world.pass(Duration::from_millis(1));
+        let source = Source::new(Ipv4Addr::from_bits(u32::try_from(number).unwrap()).into()).key();
+        let attempt = world.guard.begin(Who { source, ..who("ann", 0) }).await.unwrap();
+        attempt.settle(Ending::Succeeded).written().await;
+    };
+    for number in 1..ACQUAINTANCES + 50 {
+        succeed(number).await;
+    }
+    // It goes on for long with a few, each of which was forgotten when it comes again.
+    for number in 0..1_000 {
+        succeed(1 + number % (KNOWS + 1)).await;
+    }
+    {
+        let table = world.guard.counters.table();
+        let known: Vec<_> =
+            table.acquaintances.known.keys().filter(|key| key.account == Some(world.guard.hash("ann"))).collect();
+        assert_eq!((known.len(), table.acquaintances.order.len()), (KNOWS, KNOWS + 1));
+        assert!(known.iter().any(|key| key.source == Some(source(0))), "what was failed there still counts");
+    }
+    world.fail("bob", 2, 5).await;
+    assert_eq!(world.attempt("bob", 1, Ending::Succeeded).await, Ok(()), "bob is known there as before");
+}
+
+#[tokio::test]
+async fn after_a_restart_an_account_knows_no_more_sources_than_before() {
+    let World { guard, clock, told } = World::new(&[CountedBy::Account], locking());
+    let account = Some(guard.hash("ann"));
+    let met = |number: u8| {
+        let name = CounterName { account, source: Some(source(number)), client: None, acquainted: true };
+        let (met, expires) = (Timestamp::from_secs(i64::from(number) - 1_000), Timestamp::from_secs(1_000));
+        let never = Timestamp::from_secs(0);
+        (
+            name,
+            Counted { failed: 0, failed_at: never, locked_until: None, recent: 0, recent_at: never, met: Some(met), expires },
+        )
+    };
+    clock.0.store(10_000_000, Ordering::SeqCst);
+    // As a version wrote it that had another bound, in no order.
+    let counted: Vec<_> = (0..200).map(|number| met(u8::try_from(number * 7 % 200).unwrap())).collect();
+    let terms = guard.terms.clone();
+    let counters = Local::restored(&terms, counted, None, clock.now());
+    let table = counters.table();
+    let known: Vec<_> = table.acquaintances.known.keys().filter_map(|key| key.source).collect();
+    assert_eq!(known, (136..200).map(source).collect::<Vec<_>>(), "the last");
+    assert!(told.0.lock().unwrap().is_empty());
 }

@@ -78,9 +78,10 @@ fn the_script_decides_as_the_rule_does_over_thousands_of_steps() {
                     Step::Take => {
                         let verdict = quota.decide(tat, tick);
                         prop_assert_eq!(real.take(caller, quota), verdict);
-                        if let Verdict::Admitted { tat: next, .. } = verdict {
-                            tat = next;
-                        }
+                        tat = match verdict {
+                            Verdict::Admitted { tat, .. } => tat,
+                            Verdict::Refused { .. } => quota.at_most(tat, tick),
+                        };
                         taken.set(taken.get() + 1);
                     }
                     Step::GiveBack => {
@@ -107,6 +108,26 @@ fn the_largest_numbers_are_as_exact_there_as_here() {
     assert_eq!(kept, (1 << 53) - 1);
     real.give_back("last", &quota);
     assert!(!redis::cmd("EXISTS").arg("last").query::<bool>(&mut link).unwrap());
+}
+
+#[test]
+fn a_clock_that_is_set_back_costs_a_caller_no_more_than_the_whole_quota() {
+    let Some(real) = Real::start(SET_BY_HAND) else { return };
+    let mut link = real.server.connection();
+    let mut set = |millis: u64| redis::cmd("SET").arg("clock").arg(millis * 1_000).exec(&mut link).unwrap();
+    let (quota, start) = (Quota::new(1, Duration::from_mins(1), 10, 1), 1_795_000_000_000);
+    set(start);
+    assert!(matches!(real.take("caller", &quota), Verdict::Admitted { left: 9, .. }));
+    let back = start - 86_400_000;
+    for second in 0..60 {
+        set(back + second * 1_000);
+        let wait = Duration::from_secs(60 - second);
+        assert_eq!(real.take("caller", &quota), Verdict::Refused { left: 0, wait });
+    }
+    set(back + 60_000);
+    assert!(matches!(real.take("caller", &quota), Verdict::Admitted { left: 0, .. }));
+    set(back + 600_000);
+    assert!(matches!(real.take("caller", &quota), Verdict::Admitted { left: 8, .. }));
 }
 
 #[test]

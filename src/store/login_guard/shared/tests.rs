@@ -123,6 +123,9 @@ fn locking() -> BudgetRule {
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// Settlements that a counter remembers.
+const REMEMBERED: usize = 32;
+
 #[test]
 fn the_fifth_failure_locks_and_the_lock_ends_to_the_millisecond() {
     let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
@@ -219,6 +222,53 @@ fn a_settlement_that_is_told_twice_counts_once() {
 }
 
 #[test]
+fn a_success_that_is_told_twice_leaves_what_others_have_failed_in_between() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let (id, _) = world.begin(&places);
+    world.settle(&places, id, Ending::Succeeded, false);
+    for _ in 0..4 {
+        world.attempt("ann", 2, Ending::Failed);
+    }
+    world.now += 59_999;
+    assert_eq!(world.settle(&places, id, Ending::Succeeded, false).counters[0].failed, 4);
+    assert!(world.attempt("ann", 2, Ending::Failed).locks());
+}
+
+#[test]
+fn a_success_that_comes_during_a_lock_leaves_it_to_be_seen_as_it_is() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let (late, _) = world.begin(&places);
+    world.now += 60_000;
+    for _ in 0..5 {
+        world.attempt("ann", 2, Ending::Failed);
+    }
+    let said = world.settle(&places, late, Ending::Succeeded, false);
+    assert!(said.locks());
+    assert_eq!((said.counters[0].failed, said.counters[0].lock_left), (5, Some(Duration::from_mins(30))));
+    assert_eq!(world.refusal("ann", 2), Some(Refusal::Answer(Answer::Locked(Duration::from_mins(30)))));
+    let Caller { account, .. } = caller("ann", 1);
+    let counter = CounterName { account: Some(account), source: None, client: None, acquainted: false };
+    let all = Places::of(&world.names, &world.terms, &[counter]);
+    assert_eq!(world.ask(&all, [0; 12], Question::Show).counters, said.counters);
+}
+
+#[test]
+fn a_failure_that_comes_after_a_lock_is_the_first_of_new_ones() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let (late, _) = world.begin(&places);
+    world.now += 60_000;
+    for _ in 0..5 {
+        world.attempt("ann", 2, Ending::Failed);
+    }
+    world.now += 1_800_000;
+    let said = world.settle(&places, late, Ending::Failed, false);
+    assert_eq!((said.locks(), said.counters[0].failed), (false, 1));
+}
+
+#[test]
 fn a_flood_of_names_fills_the_room_of_its_guard_and_forgets_no_lock() {
     let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
     world.asking.room = 50;
@@ -261,7 +311,14 @@ fn what_means_nothing_is_gone_and_what_means_something_goes_by_itself() {
     let pattern = format!("test:{{login:{}}}:*", world.terms.name);
     assert_eq!(world.command::<Vec<String>>("KEYS", &[&pattern]), Vec::<String>::new());
     world.attempt("ann", 1, Ending::Succeeded);
-    assert_eq!(world.command::<Vec<String>>("KEYS", &[&pattern]).len(), 1, "the sources that ann knows");
+    let keys: Vec<String> = world.command("KEYS", &[&pattern]);
+    assert_eq!(keys.len(), 4, "the sources that ann knows, two counters that were told, and the index of counters");
+    world.now += 60_000;
+    for from in [1, 3] {
+        world.attempt("ann", from, Ending::Abandoned);
+    }
+    let keys: Vec<String> = world.command("KEYS", &[&pattern]);
+    assert_eq!(keys.len(), 1, "the sources that ann knows: what was told is remembered for a lease");
     world.attempt("ann", 2, Ending::Failed);
     let keys: Vec<String> = world.command("KEYS", &[&pattern]);
     assert_eq!(keys.len(), 5, "that, three counters, and the index of counters");
@@ -270,6 +327,133 @@ fn what_means_nothing_is_gone_and_what_means_something_goes_by_itself() {
         let longest = if key == world.places("ann", 1).keys[3] { ACQUAINTED } else { Duration::from_hours(1) };
         assert!(lasts > 0 && lasts <= i64::try_from((longest + MINUTE).as_millis()).unwrap(), "{key}: {lasts}");
     }
+}
+
+/// By how much the clock of the server is set back in these tests.
+const DAY: u64 = 86_400_000;
+
+#[test]
+fn a_clock_that_is_set_back_prolongs_no_lock_whoever_looks() {
+    for question in [Question::Begin, Question::Consult, Question::Show] {
+        let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+        for _ in 0..5 {
+            world.attempt("ann", 1, Ending::Failed);
+        }
+        let Caller { account, .. } = caller("ann", 1);
+        let counter = CounterName { account: Some(account), source: None, client: None, acquainted: false };
+        let places = match question {
+            Question::Begin | Question::Consult => world.places("ann", 1),
+            Question::Show | Question::Pardon | Question::Settle { .. } => Places::of(&world.names, &world.terms, &[counter]),
+        };
+        world.now -= DAY;
+        for minute in 0..30 {
+            let left = Some(Duration::from_mins(30 - minute));
+            assert_eq!(world.ask(&places, [0; 12], question).counters[0].lock_left, left, "{question:?}");
+            let listed: Vec<(Vec<u8>, u64)> = world.command("ZRANGE", &[places.locks(), "0", "-1", "WITHSCORES"]);
+            assert_eq!(listed.iter().map(|(_, end)| *end).collect::<Vec<_>>(), [START - DAY + 1_800_000]);
+            world.now += 60_000;
+        }
+        assert_eq!(world.refusal("ann", 1), None, "{question:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_prolongs_no_window_no_failures_and_no_lease() {
+    let window = Some(FailureWindow { attempts: 3, within: MINUTE, count_success: false });
+    let Some(mut world) = World::new(&[CountedBy::Account], BudgetRule { lock: None, window }, MINUTE) else { return };
+    for _ in 0..3 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    world.now -= DAY;
+    assert_eq!(world.refusal("ann", 1), Some(Refusal::Answer(Answer::Spent(MINUTE))));
+    world.now += 59_999;
+    assert_eq!(world.refusal("ann", 1), Some(Refusal::Answer(Answer::Spent(Duration::from_millis(1)))));
+    world.now += 1;
+    assert_eq!(world.refusal("ann", 1), None);
+
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let (ann, bob) = (world.places("ann", 1), world.places("bob", 1));
+    for _ in 0..4 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    for _ in 0..5 {
+        world.begin(&bob);
+    }
+    world.now -= DAY;
+    assert_eq!(world.ask(&ann, [0; 12], Question::Consult).counters[0].failed, 4);
+    assert_eq!(world.refusal("bob", 1), Some(Refusal::Answer(Answer::Busy)));
+    world.now += 60_000;
+    assert_eq!(world.refusal("bob", 1), None);
+    world.now += 3_540_000;
+    assert!(!world.attempt("ann", 1, Ending::Failed).locks());
+}
+
+#[test]
+fn a_clock_that_is_set_back_has_an_account_know_a_source_no_longer_and_newcomers_no_less() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    let known = |world: &mut World, from| {
+        let places = world.places("ann", from);
+        world.ask(&places, [0; 12], Question::Consult).acquainted
+    };
+    for from in 0..u8::try_from(KNOWS).unwrap() {
+        world.now += 1;
+        world.attempt("ann", from, Ending::Succeeded);
+    }
+    world.now -= DAY;
+    world.attempt("ann", 100, Ending::Succeeded);
+    assert!(known(&mut world, 100));
+    assert!(!known(&mut world, 0), "where it succeeded longest ago");
+    assert!(known(&mut world, 1));
+    world.now += u64::try_from(ACQUAINTED.as_millis()).unwrap() - 1_000;
+    assert!(known(&mut world, 63));
+    world.now += 1_000;
+    assert!(!known(&mut world, 63));
+}
+
+#[test]
+fn whoever_was_not_told_where_it_reserved_gives_it_back_wherever_that_was() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    world.attempt("ann", 1, Ending::Succeeded);
+    let places = world.places("ann", 1);
+    for _ in 0..6 {
+        let (id, said) = world.begin(&places);
+        assert!(said.acquainted && said.refusal().is_none(), "{said:?}");
+        let said = world.settle(&places, id, Ending::Abandoned, false);
+        assert_eq!((said.acquainted, said.counters), (false, vec![Kept::default()]), "of all others");
+    }
+}
+
+#[test]
+fn a_stricter_rule_leaves_one_attempt_rather_than_none_for_an_hour() {
+    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+    for _ in 0..4 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    world.terms.rule.lock = Some(LockRule::new(3, Duration::from_mins(30)));
+    assert!(world.attempt("ann", 1, Ending::Failed).locks());
+}
+
+#[test]
+fn a_failure_that_is_told_twice_counts_once_though_its_window_is_over() {
+    let window = Some(FailureWindow { attempts: 2, within: Duration::from_secs(1), count_success: false });
+    let Some(mut world) = World::new(&[CountedBy::Source], BudgetRule { lock: None, window }, MINUTE) else { return };
+    let places = world.places("ann", 1);
+    let (id, _) = world.begin(&places);
+    world.settle(&places, id, Ending::Failed, false);
+    world.now += 2_000;
+    assert_eq!(world.refusal("bob", 1), None);
+    assert_eq!(world.settle(&places, id, Ending::Failed, false).counters[0].recent, 0);
+}
+
+#[test]
+fn a_lock_of_a_rule_that_is_gone_is_gone() {
+    let window = Some(FailureWindow { attempts: 9, within: MINUTE, count_success: false });
+    let Some(mut world) = World::new(&[CountedBy::Account], BudgetRule { window, ..locking() }, MINUTE) else { return };
+    for _ in 0..5 {
+        world.attempt("ann", 1, Ending::Failed);
+    }
+    world.terms.rule = world.terms.rule.without_lock();
+    assert_eq!(world.refusal("ann", 1), None);
 }
 
 fn rules() -> impl Strategy<Value = BudgetRule> {
@@ -300,8 +484,8 @@ enum Step {
     Begin,
     /// The attempt at this place of those that are not settled.
     Settle(usize, Ending),
-    /// The failure that was settled last is told once more.
-    Again,
+    /// The settlement at this place of the last ones is told once more.
+    Again(usize),
     Wait(u64),
 }
 
@@ -309,7 +493,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         5 => Just(Step::Begin),
         4 => (any::<usize>(), endings()).prop_map(|(at, ending)| Step::Settle(at, ending)),
-        1 => Just(Step::Again),
+        1 => any::<usize>().prop_map(Step::Again),
         2 => waits().prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 0..150)
@@ -335,6 +519,7 @@ impl Leasing {
         }
     }
 
+    /// Whether that locks.
     fn settle(&mut self, rule: &BudgetRule, id: AttemptId, ending: Ending, now: Tick) -> bool {
         if self.over.contains(&id) { self.budget.count(rule, ending, now) } else { self.budget.settle(rule, ending, now) }
     }
@@ -358,12 +543,12 @@ proptest! {
             return Ok(());
         };
         let places = world.places("ann", 1);
-        let (mut model, mut last) = (Leasing::default(), None);
+        let (mut model, mut told) = (Leasing::default(), Vec::new());
         for step in steps {
             model.end_leases(&rule, world.now);
             let now = world.tick();
-            // A counter that means nothing any more is gone, and with it which settlements it was told.
-            last = last.filter(|_| !model.budget.is_blank(&rule, now));
+            // A counter that means nothing any more is gone, and with it which settlements it was told, but for those of a lease.
+            told.retain(|(_, _, until)| *until > world.now || !model.budget.is_blank(&rule, now));
             let said = match step {
                 Step::Wait(millis) => {
                     world.now += millis;
@@ -376,21 +561,24 @@ proptest! {
                     if answer == Answer::Admitted {
                         model.open.push((id, world.now + lease * 1_000));
                     }
-                    last = None;
                     said
                 }
                 Step::Settle(at, ending) if !model.open.is_empty() => {
                     let (id, _) = model.open.remove(at % model.open.len());
                     let said = world.settle(&places, id, ending, false);
                     prop_assert_eq!(said.locks(), model.settle(&rule, id, ending, now));
-                    last = Some(id).filter(|_| ending == Ending::Failed);
+                    told.push((id, ending, world.now + lease * 1_000));
+                    let many = told.len().saturating_sub(REMEMBERED);
+                    told.drain(..many);
                     said
                 }
-                Step::Again => match last {
-                    Some(id) => world.settle(&places, id, Ending::Failed, false),
-                    None => continue,
-                },
-                Step::Settle(..) => continue,
+                Step::Again(at) if !told.is_empty() => {
+                    let (id, ending, _) = told[at % told.len()];
+                    let said = world.settle(&places, id, ending, false);
+                    prop_assert_eq!(said.locks(), model.budget.count(&rule, Ending::Abandoned, now));
+                    said
+                }
+                Step::Settle(..) | Step::Again(_) => continue,
             };
             prop_assert_eq!(said.counters, [normal(model.budget.kept(&rule, now))]);
         }

@@ -182,6 +182,21 @@ async fn what_is_cleared_while_the_store_is_away_is_not_said_to_be_clear_and_sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_lock_is_listed_by_its_counter_where_the_list_says_more() {
+    let Some(server) = servers::Valkey::start() else { return };
+    let [one, _] = Node::two(&server).await;
+    for _ in 0..5 {
+        assert_eq!(one.attempt("ann", 1, Ending::Failed).await, Ok(()));
+    }
+    let places = Places::of(one.valkey.names(), &one.guard.terms, &[]);
+    let [tag] = &server.ask::<Vec<Vec<u8>>>(&["ZRANGE", places.locks(), "0", "-1"])[..] else { panic!("one is listed") };
+    let mut connection = server.connection();
+    redis::cmd("ZINCRBY").arg(places.locks()).arg(86_400_000).arg(tag).exec(&mut connection).unwrap();
+    let [lock] = &one.guard.locks(None, 10).await.unwrap()[..] else { panic!("there is one lock") };
+    assert!(lock.until <= one.clock.now().wall.after(Duration::from_mins(30)), "{lock:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_logins_are_told_by_what_the_store_knows_and_one_source_on_many_accounts_is_seen() {
     let Some(mut server) = servers::Valkey::start() else { return };
     let [one, other] = Node::two(&server).await;

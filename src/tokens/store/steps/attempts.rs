@@ -344,6 +344,22 @@ mod tests {
     }
 
     #[test]
+    fn a_success_that_comes_during_a_lock_leaves_it_to_be_listed_as_it_is() {
+        let connection = fresh();
+        let (db, ann) = (Db::Sqlite(&connection), terms([7; 32], None));
+        assert_eq!(begin(&db, &asked(ann, 1, START)).unwrap(), Begun::Admitted);
+        for _ in 0..5 {
+            count_failure(&db, &ann, START).unwrap();
+        }
+        let late = START.after(Duration::from_mins(1));
+        settle(&db, &settled(ann, 1, Ending::Succeeded, late)).unwrap();
+        let listed: Vec<_> = locks::page(&db, None, 10, late).unwrap().iter().map(|lock| (lock.failures, lock.until)).collect();
+        assert_eq!(listed, [(5, START.after(Duration::from_mins(30)))]);
+        let left = Duration::from_mins(29);
+        assert_eq!(begin(&db, &asked(ann, 2, late)).unwrap(), Begun::Locked(left));
+    }
+
+    #[test]
     fn a_database_of_the_version_before_keeps_its_locks_and_failures() {
         let connection = Connection::open_in_memory().unwrap();
         connection
