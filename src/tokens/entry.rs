@@ -18,6 +18,7 @@ use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Api, Authentication, EntryRule};
 use crate::tokens::store::{
     ChallengeId, ChallengeKind, ChallengeRow, Charge, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening, Operation,
+    SignOut,
 };
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
@@ -123,16 +124,19 @@ impl TokenService {
         self.rotate(&rule.session, NO_CLIENT, token, successors).await
     }
 
-    /// Ends a session of this API, and with it every token that it has. False if it had ended already.
+    /// Ends a session of this API, and with it every token that it has. False if it had ended already: it is cut all the same,
+    /// since whoever comes with a token of it was let in, so this gateway has not heard of its end.
     ///
     /// # Errors
-    /// `StoreUnavailable`: the session goes on, and the caller must try again.
+    /// `StoreUnavailable`: the caller must try again; the session may have ended.
     pub async fn sign_out(&self, api: Api, sid: &str) -> Result<bool, Denial> {
-        let ended = self.store.end_own_session(sid, api, self.now().wall).await?;
-        if ended {
-            self.cut(Reach::Session(sid.into())).await;
+        let out = self.store.end_own_session(sid, api, self.now().wall).await?;
+        match out {
+            SignOut::Ended | SignOut::EndedBefore => self.cut(Reach::Session(sid.into())).await,
+            // One of another API goes on. One whose time is over, or of which nothing is kept any more, is remembered by nobody.
+            SignOut::NoSession => {}
         }
-        Ok(ended)
+        Ok(out == SignOut::Ended)
     }
 
     async fn ask_for_code(

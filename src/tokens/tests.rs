@@ -18,7 +18,7 @@ use crate::tokens::client::{ClientRight, NewClient};
 use crate::tokens::keyring::fingerprint;
 use crate::tokens::notifier::{Content, Message, Notifier};
 use crate::tokens::refusal::Refusal;
-use crate::tokens::session::{CodeRule, VerificationRule};
+use crate::tokens::session::{Api, CodeRule, VerificationRule};
 use crate::tokens::store::steps::{OpenFault, SCHEMA_VERSION};
 use crate::tokens::tests::world::somewhere;
 use crate::tokens::{
@@ -179,6 +179,66 @@ async fn the_gateway_hears_of_every_end_before_the_answer() {
     let before = remembered(&world, &pair.access).await;
     world.service.switch_account(world.account.id, AccountStatus::Disabled).await.unwrap();
     assert!(is_cut(&world.cuts, &pair.access, &before), "the tokens of a disabled account");
+}
+
+/// The first time is a step of another gateway on the same database; on a file it has no way to tell this one.
+#[tokio::test]
+async fn who_revokes_or_signs_out_once_more_is_told_so_after_a_cut() {
+    let world = World::new().await;
+    let (_, other) = world.another().await;
+    let (service, client) = (&world.service, &world.client);
+    let remembered_pair = async || {
+        let pair = tokens(&world).await;
+        let before = remembered(&world, &pair.access).await;
+        (pair, before)
+    };
+
+    let (pair, before) = remembered_pair().await;
+    other.revoke(client, &pair.access).await.unwrap();
+    service.revoke(client, &pair.access).await.unwrap();
+    assert!(is_cut(&world.cuts, &pair.access, &before), "an access token");
+
+    let (pair, before) = remembered_pair().await;
+    other.revoke(client, &pair.refresh).await.unwrap();
+    // Whoever does not hear of an answer tries again after a while.
+    world.clock.advance(Duration::from_mins(30));
+    service.clean_up(service.now()).await.unwrap();
+    service.revoke(client, &pair.refresh).await.unwrap();
+    assert!(is_cut(&world.cuts, &pair.access, &before), "a refresh token");
+
+    let (pair, before) = remembered_pair().await;
+    let sid = before.0.session.clone().unwrap();
+    assert_eq!(other.sign_out(Api::OAuth, &sid).await, Ok(true));
+    assert_eq!(service.sign_out(Api::OAuth, &sid).await, Ok(false));
+    assert!(is_cut(&world.cuts, &pair.access, &before), "a session");
+
+    let code = world.code().await;
+    let (rule, before) = (world.session_rule(), world.cuts.sequence());
+    let pair = service.redeem_code(&rule, client, &code, REDIRECT).await.unwrap();
+    let known = service.introspect(pair.access.expose()).await.unwrap().unwrap();
+    for gateway in [&other, service] {
+        assert!(gateway.redeem_code(&rule, client, &code, REDIRECT).await.is_err());
+    }
+    assert!(is_cut(&world.cuts, &pair.access, &(known, before)), "what a code was redeemed for that is shown again and again");
+}
+
+#[tokio::test]
+async fn what_does_not_exist_or_is_somebody_elses_is_neither_revoked_nor_cut() {
+    let world = World::new().await;
+    let (service, pair) = (&world.service, tokens(&world).await);
+    let secret = service.add_client(new_client("stranger", &[ClientRight::RefreshToken])).await.unwrap();
+    let stranger = service.authenticate_client("stranger", &secret).await.unwrap();
+    let (before, cuts) = (remembered(&world, &pair.access).await, world.cuts.len());
+    for made_up in 0..100 {
+        service.revoke(&stranger, &Secret::new(format!("made up {made_up}"))).await.unwrap();
+    }
+    service.revoke(&stranger, &pair.access).await.unwrap();
+    service.revoke(&stranger, &pair.refresh).await.unwrap();
+    for sid in [before.0.session.as_deref().unwrap(), "no such session"] {
+        assert_eq!(service.sign_out(Api::BackOffice, sid).await, Ok(false));
+    }
+    assert_eq!(world.cuts.len(), cuts);
+    assert!(!is_cut(&world.cuts, &pair.access, &before) && world.is_good(pair.access.expose()).await);
 }
 
 #[tokio::test]
