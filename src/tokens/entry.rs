@@ -104,7 +104,7 @@ impl TokenService {
         let now = self.now();
         let (Some(challenge), Some(account)) = (challenge, account) else { return Err(Refusal::ProofWrong) };
         let authentication = Authentication::second_factor(now.wall);
-        let (pair, step) = self.first_tokens(rule, account, authentication)?;
+        let (pair, step) = self.first_tokens(rule, account, authentication).await?;
         let if_wrong = self.lock_terms(subject);
         let answer = Confirmation { if_wrong, challenge, code: self.keyring.one_time_code(challenge, code.expose()) };
         if self.store.confirm_entry(answer, step).await? { Ok(pair) } else { Err(Refusal::ProofWrong) }
@@ -120,7 +120,7 @@ impl TokenService {
         self.charge(&self.of_secret(Operation::Refresh, rule.refreshes, rule, subject, source)).await?;
         let now = self.now();
         let descent = descent.ok_or(Refusal::RefreshInvalid)?;
-        let successors = self.successors(&rule.session, &descent, now.wall)?;
+        let successors = self.successors(&rule.session, &descent, now.wall).await?;
         self.rotate(&rule.session, NO_CLIENT, token, successors).await
     }
 
@@ -179,12 +179,12 @@ impl TokenService {
     }
 
     async fn open_at_once(&self, rule: &EntryRule, account: AccountId) -> Result<Option<TokenPair>, Refusal> {
-        let (pair, step) = self.first_tokens(rule, account, Authentication::password(self.now().wall))?;
+        let (pair, step) = self.first_tokens(rule, account, Authentication::password(self.now().wall)).await?;
         Ok(self.store.open_entry(step).await?.then_some(pair))
     }
 
     /// The first tokens of a session that is not open yet, and the step that opens it.
-    fn first_tokens(
+    async fn first_tokens(
         &self,
         rule: &EntryRule,
         account: AccountId,
@@ -201,7 +201,7 @@ impl TokenService {
             auth_time: authentication.at,
             end: now.after(session.absolute),
         };
-        let Successors { access, refresh, at: _ } = self.successors(&session, &descent, now)?;
+        let Successors { access, refresh, at: _ } = self.successors(&session, &descent, now).await?;
         let pair = TokenPair {
             access: access.text,
             refresh: refresh.text,

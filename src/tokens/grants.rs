@@ -119,18 +119,26 @@ impl TokenService {
     }
 
     /// The tokens that follow those of a session.
-    pub(in crate::tokens) fn successors(&self, rule: &SessionRule, of: &Descent, now: Timestamp) -> Result<Successors, Denial> {
+    pub(in crate::tokens) async fn successors(
+        &self,
+        rule: &SessionRule,
+        of: &Descent,
+        now: Timestamp,
+    ) -> Result<Successors, Denial> {
         let access = match rule.access {
             AccessForm::Opaque => mint::token(rule.format, self.entropy()),
-            AccessForm::Signed => Minted::of(self.sign(&Statement {
-                account: of.account,
-                sid: &of.sid,
-                acr: &of.acr,
-                amr: &of.amr,
-                auth_time: of.auth_time,
-                issued: now,
-                expires: now.after(rule.access_ttl).min(of.end),
-            })?),
+            AccessForm::Signed => Minted::of(
+                self.sign(&Statement {
+                    account: of.account,
+                    sid: &of.sid,
+                    acr: &of.acr,
+                    amr: &of.amr,
+                    auth_time: of.auth_time,
+                    issued: now,
+                    expires: now.after(rule.access_ttl).min(of.end),
+                })
+                .await?,
+            ),
         };
         Ok(Successors { access, refresh: mint::token(rule.format, self.entropy()), at: now })
     }
