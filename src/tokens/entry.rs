@@ -18,6 +18,7 @@ use crate::tokens::refusal::Refusal;
 use crate::tokens::session::{Api, Authentication, EntryRule};
 use crate::tokens::store::{
     ChallengeId, ChallengeKind, ChallengeRow, Charge, Confirmation, Descent, IfOpen, NO_CLIENT, OpenStep, Opening, Operation,
+    SignOut,
 };
 use crate::tokens::verification::proof_fingerprint;
 use crate::tokens::{TokenService, mint};
@@ -103,7 +104,7 @@ impl TokenService {
         let now = self.now();
         let (Some(challenge), Some(account)) = (challenge, account) else { return Err(Refusal::ProofWrong) };
         let authentication = Authentication::second_factor(now.wall);
-        let (pair, step) = self.first_tokens(rule, account, authentication)?;
+        let (pair, step) = self.first_tokens(rule, account, authentication).await?;
         let if_wrong = self.lock_terms(subject);
         let answer = Confirmation { if_wrong, challenge, code: self.keyring.one_time_code(challenge, code.expose()) };
         if self.store.confirm_entry(answer, step).await? { Ok(pair) } else { Err(Refusal::ProofWrong) }
@@ -119,20 +120,23 @@ impl TokenService {
         self.charge(&self.of_secret(Operation::Refresh, rule.refreshes, rule, subject, source)).await?;
         let now = self.now();
         let descent = descent.ok_or(Refusal::RefreshInvalid)?;
-        let successors = self.successors(&rule.session, &descent, now.wall)?;
+        let successors = self.successors(&rule.session, &descent, now.wall).await?;
         self.rotate(&rule.session, NO_CLIENT, token, successors).await
     }
 
-    /// Ends a session of this API, and with it every token that it has. False if it had ended already.
+    /// Ends a session of this API, and with it every token that it has. False if it had ended already: it is cut all the same,
+    /// since whoever comes with a token of it was let in, so this gateway has not heard of its end.
     ///
     /// # Errors
-    /// `StoreUnavailable`: the session goes on, and the caller must try again.
+    /// `StoreUnavailable`: the caller must try again; the session may have ended.
     pub async fn sign_out(&self, api: Api, sid: &str) -> Result<bool, Denial> {
-        let ended = self.store.end_own_session(sid, api, self.now().wall).await?;
-        if ended {
-            self.cut(Reach::Session(sid.into())).await;
+        let out = self.store.end_own_session(sid, api, self.now().wall).await?;
+        match out {
+            SignOut::Ended | SignOut::EndedBefore => self.cut(Reach::Session(sid.into())).await,
+            // One of another API goes on. One whose time is over, or of which nothing is kept any more, is remembered by nobody.
+            SignOut::NoSession => {}
         }
-        Ok(ended)
+        Ok(out == SignOut::Ended)
     }
 
     async fn ask_for_code(
@@ -175,12 +179,12 @@ impl TokenService {
     }
 
     async fn open_at_once(&self, rule: &EntryRule, account: AccountId) -> Result<Option<TokenPair>, Refusal> {
-        let (pair, step) = self.first_tokens(rule, account, Authentication::password(self.now().wall))?;
+        let (pair, step) = self.first_tokens(rule, account, Authentication::password(self.now().wall)).await?;
         Ok(self.store.open_entry(step).await?.then_some(pair))
     }
 
     /// The first tokens of a session that is not open yet, and the step that opens it.
-    fn first_tokens(
+    async fn first_tokens(
         &self,
         rule: &EntryRule,
         account: AccountId,
@@ -197,7 +201,7 @@ impl TokenService {
             auth_time: authentication.at,
             end: now.after(session.absolute),
         };
-        let Successors { access, refresh, at: _ } = self.successors(&session, &descent, now)?;
+        let Successors { access, refresh, at: _ } = self.successors(&session, &descent, now).await?;
         let pair = TokenPair {
             access: access.text,
             refresh: refresh.text,

@@ -119,18 +119,26 @@ impl TokenService {
     }
 
     /// The tokens that follow those of a session.
-    pub(in crate::tokens) fn successors(&self, rule: &SessionRule, of: &Descent, now: Timestamp) -> Result<Successors, Denial> {
+    pub(in crate::tokens) async fn successors(
+        &self,
+        rule: &SessionRule,
+        of: &Descent,
+        now: Timestamp,
+    ) -> Result<Successors, Denial> {
         let access = match rule.access {
             AccessForm::Opaque => mint::token(rule.format, self.entropy()),
-            AccessForm::Signed => Minted::of(self.sign(&Statement {
-                account: of.account,
-                sid: &of.sid,
-                acr: &of.acr,
-                amr: &of.amr,
-                auth_time: of.auth_time,
-                issued: now,
-                expires: now.after(rule.access_ttl).min(of.end),
-            })?),
+            AccessForm::Signed => Minted::of(
+                self.sign(&Statement {
+                    account: of.account,
+                    sid: &of.sid,
+                    acr: &of.acr,
+                    amr: &of.amr,
+                    auth_time: of.auth_time,
+                    issued: now,
+                    expires: now.after(rule.access_ttl).min(of.end),
+                })
+                .await?,
+            ),
         };
         Ok(Successors { access, refresh: mint::token(rule.format, self.entropy()), at: now })
     }
@@ -177,13 +185,17 @@ impl TokenService {
     }
 
     /// Revokes a token of this client (RFC 7009): an access token alone, a refresh token with its grant and all access
-    /// tokens of it. A token that is unknown, or another client's, is left alone without a word.
+    /// tokens of it. A token that is unknown, or another client's, is left alone without a word. One that was revoked before
+    /// is cut once more: the client may ask again because the answer to the first time was lost, and with it the cut.
     ///
     /// # Errors
-    /// `StoreUnavailable`: nothing is revoked and the client must try again (RFC 7009 section 2.2.1).
+    /// `StoreUnavailable`: the client must try again (RFC 7009 section 2.2.1); the token may have been revoked.
     pub async fn revoke(&self, client: &Client, token: &Secret) -> Result<(), Refusal> {
         let token = fingerprint(token.expose());
         match self.store.revoke(token, &client.id, self.now().wall).await? {
+            // Whatever is remembered of a token has a row as long as it is good, and an hour beyond its grant's end. Where there
+            // is none, there is nothing to cut; and a cut for each token that somebody makes up would fill the table of cuts.
+            // What is cut below, and told to others, a client could cut and tell as often by rotating it.
             Revocation::Nothing => {}
             Revocation::Token => self.cut(Reach::Token(token)).await,
             Revocation::Grant(sid) => self.cut(Reach::Session(sid)).await,

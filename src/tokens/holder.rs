@@ -2,6 +2,7 @@
 
 use crate::model::{Secret, TokenKind};
 use crate::store::cuts::{Fingerprint, Reach};
+use crate::store::revocations::Cause;
 use crate::tokens::account::AccountId;
 use crate::tokens::guard::Subject;
 use crate::tokens::identity::{Identity, IdentityToken, NamedIdentity, NewIdentity};
@@ -30,6 +31,9 @@ impl TokenService {
     pub async fn holder(&self, token: &Secret, program: &str, kinds: &[TokenKind]) -> Result<Holder, Refusal> {
         let (token, now) = (fingerprint(token.expose()), self.now());
         let live = self.store.live_token(token, now.wall).await?;
+        if live.is_none() {
+            self.doubt(token).await?;
+        }
         let live = live.filter(|live| live.client.as_deref() == Some(program)).ok_or(Refusal::TokenInvalid)?;
         let (account, kind) = (live.account, live.kind);
         let activity = self.facts(live, now).activity;
@@ -43,6 +47,16 @@ impl TokenService {
             activity.note(now.tick);
         }
         Ok(Holder { account, kind, token })
+    }
+
+    /// A token is shown that is not good any more. The gateway may not have heard of that: somebody who logs out once more,
+    /// because the answer to the first time was lost, is to be refused after a cut. There is none for tokens that are made up.
+    async fn doubt(&self, token: Fingerprint) -> Result<(), Refusal> {
+        if let Some(sid) = self.store.session_of(token).await? {
+            let now = self.now();
+            self.surroundings.revocations.suspect(self.issuer, Reach::Session(sid), Cause::Embedded, now);
+        }
+        Ok(())
     }
 
     /// The identities that an account can act as, its own first.

@@ -22,7 +22,7 @@ impl TokenService {
     /// as Bearer tokens.
     ///
     /// # Errors
-    /// `StoreUnavailable`: the token may be good.
+    /// `StoreUnavailable`: the token may be good. `Internal` if a signing key cannot be opened.
     pub async fn introspect(&self, token: &str) -> Result<Option<PrincipalFacts>, Denial> {
         if token.len() > Credential::MAX_LEN {
             return Ok(None);
@@ -31,7 +31,7 @@ impl TokenService {
         // A signed token is a token like the others, whose signature is checked as well: it costs less than to ask the store,
         // and nobody can make one up.
         let signed = match (&self.signing, token.contains('.')) {
-            (Some(signing), true) => match signing.verify(token, now.wall) {
+            (Some(signing), true) => match self.verify(signing, token, now).await? {
                 Some(signed) => Some(signed),
                 None => return Ok(None),
             },

@@ -1,16 +1,69 @@
 //! The keys that tokens are signed with, over their life: the first one, the next ones, and what everybody may see of them.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::model::{Denial, ErrorId, Now, Secret, Timestamp};
+use crate::model::{Denial, ErrorId, Now, Secret, Tick, Timestamp};
 use crate::tokens::keyring::Keyring;
-use crate::tokens::signing::{KeyState, PublicKey, Signing, SigningKey, Statement};
-use crate::tokens::store::{SigningKeyRow, TokenStore};
+use crate::tokens::signing::{KeyState, PublicKey, Signed, Signing, SigningKey, Statement};
+use crate::tokens::store::{SigningKeyRow, StoreFault, TokenStore};
 use crate::tokens::{StartFault, Surroundings, TokenService, mint};
 
 /// By when every gateway on a shared database has looked for new keys, which each does once a minute: none of them may be shown
 /// a token that is signed with a key it has never seen.
 const LEARNT_WITHIN: Duration = Duration::from_mins(2);
+
+/// For how long a key that was not among those just read is nobody's. Far less than [`LEARNT_WITHIN`], so that a key that signs
+/// was there when they were read; and long enough that tokens with made-up keys cost the database next to nothing.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// For how long the database is not asked for keys again that it could not tell. Who shows a key that is not known gets no
+/// answer then (503), rather than a wrong one.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How the keys were last read from the database.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    last: Mutex<Reading>,
+    /// Held by the one who reads because a key is missing; whoever waits for it takes what that brings.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    /// When the last that succeeded began, and how often others had begun to be heard by then.
+    done: Option<(Tick, u64)>,
+    /// When the last one failed, if it was the last of all.
+    failed: Option<Tick>,
+}
+
+impl Reading {
+    /// Whether nobody can have made a key since that signs already.
+    fn is_young(self, now: Tick) -> bool {
+        self.done.is_some_and(|(at, _)| now.since(at) < READ_AGAIN_AFTER)
+    }
+
+    /// Whether others have been heard without a break since.
+    fn is_whole(self, breaks: u64) -> bool {
+        self.done.is_some_and(|(_, by_then)| by_then == breaks)
+    }
+
+    fn has_just_failed(self, now: Tick) -> bool {
+        self.failed.is_some_and(|at| now.since(at) < TRY_AGAIN_AFTER)
+    }
+}
+
+impl Readings {
+    fn last(&self) -> Reading {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, began: Tick, breaks: u64, read: bool) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last =
+            if read { Reading { done: Some((began, breaks)), failed: None } } else { Reading { failed: Some(began), ..*last } };
+    }
+}
 
 /// A key, as its owner sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -147,16 +200,58 @@ impl TokenService {
         Ok(forgotten)
     }
 
-    /// Signs an access token.
+    /// Signs an access token. A gateway that was cut off from the database for a while must not go on signing with a key that
+    /// others have put away meanwhile.
     ///
     /// # Errors
-    /// `Internal`.
-    pub(super) fn sign(&self, what: &Statement<'_>) -> Result<Secret, Denial> {
+    /// `StoreUnavailable`, `Internal`.
+    pub(super) async fn sign(&self, what: &Statement<'_>) -> Result<Secret, Denial> {
+        if let Some(signing) = &self.signing {
+            self.read_keys_unless(signing, |last, _| last.is_whole(self.store.breaks())).await?;
+        }
         let signed = self.signing.as_ref().and_then(|signing| signing.sign(what, self.entropy()));
         signed.ok_or_else(|| self.fault("a token cannot be signed"))
     }
 
+    /// What a signed token says of itself; `None` if none of our keys signed it. Another gateway may have made the key, so one
+    /// that is not known is looked for in the database.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`, `Internal`: the key may be there.
+    pub(super) async fn verify(&self, signing: &Signing, token: &str, now: Now) -> Result<Option<Signed>, Denial> {
+        let signed = signing.verify(token, now.wall);
+        if signed.is_some() || !signing.names_unknown_key(token, now.wall) {
+            return Ok(signed);
+        }
+        self.read_keys_unless(signing, Reading::is_young).await?;
+        Ok(signing.verify(token, now.wall))
+    }
+
+    /// Reads the keys that others may have made, unless the last reading will do: one at a time, and after one that failed not
+    /// for a while. Nothing happens where nobody else can make any.
+    async fn read_keys_unless(&self, signing: &Signing, will_do: impl Fn(Reading, Tick) -> bool) -> Result<(), Denial> {
+        if !self.store.is_shared() || will_do(self.readings.last(), self.now().tick) {
+            return Ok(());
+        }
+        let _turn = self.readings.turn.lock().await;
+        let (last, now) = (self.readings.last(), self.now().tick);
+        if will_do(last, now) {
+            return Ok(());
+        }
+        if last.has_just_failed(now) {
+            return Err(StoreFault::Failed.into());
+        }
+        self.reload_keys(signing).await
+    }
+
     async fn reload_keys(&self, signing: &Signing) -> Result<(), Denial> {
+        let (began, breaks) = (self.now().tick, self.store.breaks());
+        let read = self.read_keys(signing).await;
+        self.readings.note(began, breaks, read.is_ok());
+        read
+    }
+
+    async fn read_keys(&self, signing: &Signing) -> Result<(), Denial> {
         let rows = self.store.signing_keys().await?;
         signing.adopt(rows, &self.keyring).map_err(|fault| {
             tracing::error!(%fault, "the signing keys stay as they were");

@@ -182,6 +182,7 @@ pub struct TokenService {
     activities: Activities,
     passwords: Passwords,
     signing: Option<Signing>,
+    readings: keys::Readings,
     surroundings: Surroundings,
 }
 
@@ -227,6 +228,7 @@ impl TokenService {
             store,
             keyring,
             signing,
+            readings: keys::Readings::default(),
             surroundings,
         })
     }

@@ -9,21 +9,26 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use self::world::{ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_client, phone, secret, settings};
 use crate::model::{Denial, PrincipalFacts, Secret, TokenKind};
 use crate::plan::{Database, Environment};
 use crate::store::cuts::{Cuts, Reach, Sequence, Watermark};
 use crate::tokens::account::{AccountId, AccountStatus, NewAccount};
 use crate::tokens::client::{ClientRight, NewClient};
+use crate::tokens::identifier::EmailAddress;
+use crate::tokens::identity::IdentityToken;
 use crate::tokens::keyring::fingerprint;
 use crate::tokens::notifier::{Content, Message, Notifier};
 use crate::tokens::refusal::Refusal;
-use crate::tokens::session::{CodeRule, VerificationRule};
+use crate::tokens::session::{Api, CodeRule, EntryRule, SessionRule, VerificationRule};
 use crate::tokens::store::steps::{OpenFault, SCHEMA_VERSION};
 use crate::tokens::tests::world::somewhere;
 use crate::tokens::{
-    AccountRefused, ClientRefused, Settings, SignIn, StartFault, Surroundings, TokenPair, TokenService, database,
-    is_one_time_code,
+    AccountRefused, ClientRefused, Entered, Entry, LogIn, LogInLimits, LoggedIn, Settings, SignIn, StartFault, Surroundings,
+    TokenPair, TokenService, database, is_one_time_code,
 };
 
 /// Signs in with this password and a proof that is good; what became of it.
@@ -179,6 +184,91 @@ async fn the_gateway_hears_of_every_end_before_the_answer() {
     let before = remembered(&world, &pair.access).await;
     world.service.switch_account(world.account.id, AccountStatus::Disabled).await.unwrap();
     assert!(is_cut(&world.cuts, &pair.access, &before), "the tokens of a disabled account");
+}
+
+/// The first time is a step of another gateway on the same database; on a file it has no way to tell this one.
+#[tokio::test]
+async fn who_revokes_or_signs_out_once_more_is_told_so_after_a_cut() {
+    let world = World::new().await;
+    let (_, other) = world.another().await;
+    let (service, client) = (&world.service, &world.client);
+    let remembered_pair = async || {
+        let pair = tokens(&world).await;
+        let before = remembered(&world, &pair.access).await;
+        (pair, before)
+    };
+
+    let (pair, before) = remembered_pair().await;
+    other.revoke(client, &pair.access).await.unwrap();
+    service.revoke(client, &pair.access).await.unwrap();
+    assert!(is_cut(&world.cuts, &pair.access, &before), "an access token");
+
+    let (pair, before) = remembered_pair().await;
+    other.revoke(client, &pair.refresh).await.unwrap();
+    // Whoever does not hear of an answer tries again after a while.
+    world.clock.advance(Duration::from_mins(30));
+    service.clean_up(service.now()).await.unwrap();
+    service.revoke(client, &pair.refresh).await.unwrap();
+    assert!(is_cut(&world.cuts, &pair.access, &before), "a refresh token");
+
+    let (pair, before) = remembered_pair().await;
+    let sid = before.0.session.clone().unwrap();
+    assert_eq!(other.sign_out(Api::OAuth, &sid).await, Ok(true));
+    assert_eq!(service.sign_out(Api::OAuth, &sid).await, Ok(false));
+    assert!(is_cut(&world.cuts, &pair.access, &before), "a session");
+
+    let code = world.code().await;
+    let (rule, before) = (world.session_rule(), world.cuts.sequence());
+    let pair = service.redeem_code(&rule, client, &code, REDIRECT).await.unwrap();
+    let known = service.introspect(pair.access.expose()).await.unwrap().unwrap();
+    for gateway in [&other, service] {
+        assert!(gateway.redeem_code(&rule, client, &code, REDIRECT).await.is_err());
+    }
+    assert!(is_cut(&world.cuts, &pair.access, &(known, before)), "what a code was redeemed for that is shown again and again");
+}
+
+#[tokio::test]
+async fn who_logs_out_once_more_is_refused_after_a_cut_and_tokens_that_are_made_up_cut_nothing() {
+    let world = World::new().await;
+    let (_, other) = world.another().await;
+    let api = world.plan.session.as_ref().unwrap();
+    let (email, password) = (EmailAddress::parse("ann@example.com").unwrap(), secret(PASSWORD));
+    let request = LogIn { program: "program", email: &email, password: &password, source: somewhere() };
+    let limits = LogInLimits::session(api);
+    let logged_in = other.log_in(&SessionRule::session(api), &limits, request).await.unwrap();
+    let LoggedIn::Open(IdentityToken { token, .. }) = logged_in else { panic!("the password has not expired") };
+    let before = remembered(&world, &token).await;
+    let holder = other.holder(&token, "program", &[TokenKind::Auth]).await.unwrap();
+    other.log_out(&holder).await.unwrap();
+    let again = world.service.holder(&token, "program", &[TokenKind::Auth]).await;
+    assert_eq!(again.unwrap_err(), Refusal::TokenInvalid);
+    assert!(is_cut(&world.cuts, &token, &before));
+
+    let cuts = world.cuts.len();
+    for made_up in 0..100 {
+        let token = Secret::new(format!("made up {made_up}"));
+        assert!(world.service.holder(&token, "program", &[TokenKind::Auth]).await.is_err());
+    }
+    assert_eq!(world.cuts.len(), cuts);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_or_is_somebody_elses_is_neither_revoked_nor_cut() {
+    let world = World::new().await;
+    let (service, pair) = (&world.service, tokens(&world).await);
+    let secret = service.add_client(new_client("stranger", &[ClientRight::RefreshToken])).await.unwrap();
+    let stranger = service.authenticate_client("stranger", &secret).await.unwrap();
+    let (before, cuts) = (remembered(&world, &pair.access).await, world.cuts.len());
+    for made_up in 0..100 {
+        service.revoke(&stranger, &Secret::new(format!("made up {made_up}"))).await.unwrap();
+    }
+    service.revoke(&stranger, &pair.access).await.unwrap();
+    service.revoke(&stranger, &pair.refresh).await.unwrap();
+    for sid in [before.0.session.as_deref().unwrap(), "no such session"] {
+        assert_eq!(service.sign_out(Api::BackOffice, sid).await, Ok(false));
+    }
+    assert_eq!(world.cuts.len(), cuts);
+    assert!(!is_cut(&world.cuts, &pair.access, &before) && world.is_good(pair.access.expose()).await);
 }
 
 #[tokio::test]
@@ -530,4 +620,101 @@ async fn of_two_gateways_that_make_the_next_key_at_once_one_does_and_both_have_i
     assert_eq!((here.len(), &here), (2, &there));
     let soonest = world.service.now().wall.after(Duration::from_mins(2));
     assert!(here.iter().map(|key| key.signs_from).max().unwrap() >= soonest, "every gateway sees it before it signs");
+}
+
+/// A world whose tokens are signed, and a second gateway on its database.
+async fn two_that_sign() -> (World, Arc<TokenService>) {
+    let world = World::with(crate::plan::TokenService { back_office: Some(world::back_office()), ..settings() }).await;
+    let (_, other) = world.another().await;
+    (world, other)
+}
+
+/// A signed token.
+async fn signed(world: &World) -> Secret {
+    let rule = EntryRule::back_office(world.plan.back_office.as_ref().unwrap());
+    let (email, password) = (EmailAddress::parse("ann@example.com").unwrap(), secret(PASSWORD));
+    match world.service.enter(&rule, Entry { email: &email, password: &password, source: somewhere() }).await.unwrap() {
+        Entered::Open(pair) => pair.access,
+        Entered::SecondFactor(_) => panic!("no second factor is enrolled"),
+    }
+}
+
+/// A token that was signed with a key that there is not, and that says of itself what this one does.
+fn of_no_key(token: &Secret, count: usize) -> String {
+    let (_, rest) = token.expose().split_once('.').unwrap();
+    let header = format!("{{\"typ\":\"JWT\",\"alg\":\"RS256\",\"kid\":\"made up {count}\"}}");
+    format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header))
+}
+
+const HIDE: &str = "ALTER TABLE signing_key RENAME TO hidden";
+const SHOW: &str = "ALTER TABLE hidden RENAME TO signing_key";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_a_key_that_another_gateway_made_is_good_or_an_outage_and_never_nobodys() {
+    let (world, other) = two_that_sign().await;
+    let Database::Postgres(_) = &world.plan.database else { return };
+    let first = signed(&world).await;
+    assert!(other.introspect(first.expose()).await.unwrap().is_some());
+    world.add_shared_key(1).await;
+    world.service.signing_keys().await.unwrap();
+    let token = signed(&world).await;
+    assert_ne!(token.expose().split('.').next(), first.expose().split('.').next(), "another key signs");
+
+    world.tamper(HIDE);
+    let outage = Err(Denial::StoreUnavailable(Duration::from_secs(1)));
+    assert_eq!(other.introspect(token.expose()).await, outage);
+    assert!(other.introspect(first.expose()).await.unwrap().is_some(), "keys that are known go on being good");
+    world.tamper(SHOW);
+    assert_eq!(other.introspect(token.expose()).await, outage, "it is not asked again at once");
+    world.clock.advance(Duration::from_secs(1));
+    assert!(other.introspect(token.expose()).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_with_made_up_keys_are_nobodys_and_have_the_database_asked_once_in_ten_seconds() {
+    let (world, _) = two_that_sign().await;
+    let token = signed(&world).await;
+    assert_eq!(world.service.introspect(&of_no_key(&token, 0)).await, Ok(None));
+    // Whoever asked now would be told nothing.
+    world.tamper(HIDE);
+    world.clock.advance(Duration::from_millis(9_999));
+    for made_up in 1..100 {
+        assert_eq!(world.service.introspect(&of_no_key(&token, made_up)).await, Ok(None));
+    }
+    world.clock.advance(Duration::from_millis(1));
+    let answer = world.service.introspect(&of_no_key(&token, 100)).await;
+    match &world.plan.database {
+        Database::Postgres(_) => assert!(answer.is_err(), "nobody knows"),
+        // Nobody else makes keys in a file.
+        Database::Sqlite(_) => assert_eq!(answer, Ok(None)),
+    }
+    // What does not even say that it is ours is nobody's whatever the database says.
+    let (header, rest) = token.expose().split_once('.').unwrap();
+    let foreign = URL_SAFE_NO_PAD.encode(format!("{{\"typ\":\"JWT\",\"alg\":\"ES256\",\"kid\":\"{header}\"}}"));
+    assert_eq!(world.service.introspect(&format!("{foreign}.{rest}")).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_was_cut_off_signs_with_the_keys_of_today() {
+    let (world, _) = two_that_sign().await;
+    let Database::Postgres(_) = &world.plan.database else { return };
+    let before = signed(&world).await;
+    world.add_shared_key(1).await;
+    let same = signed(&world).await;
+    assert_eq!(same.expose().split('.').next(), before.expose().split('.').next(), "keys are not read for each token");
+    let breaks = world.service.store.breaks();
+    for _ in 0..200 {
+        // Whoever is woken finds nothing to read, and begins anew.
+        world.tamper(
+            "ALTER TABLE revocation_event RENAME TO hidden_events; SELECT pg_notify('portcullis_' || current_schema(), '')",
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.tamper("ALTER TABLE hidden_events RENAME TO revocation_event");
+        if world.service.store.breaks() > breaks {
+            break;
+        }
+    }
+    assert!(world.service.store.breaks() > breaks);
+    let after = signed(&world).await;
+    assert_ne!(after.expose().split('.').next(), before.expose().split('.').next(), "the newest key signs");
 }

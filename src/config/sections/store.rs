@@ -109,7 +109,7 @@ impl Valkey {
             sentinel_username: t.optional("sentinel_username", TEXT, "The same for the sentinels."),
             sentinel_password: t.optional("sentinel_password", SecretNotation, "The same for the sentinels."),
             database: t.or("database", Whole(0..=65_535), 0, "The number of the database; 0 in a cluster."),
-            tls: t.or("tls", Flag, false, "Whether connections are encrypted."),
+            tls: t.or("tls", Flag, false, "Whether connections are encrypted. In production they are, to servers that are not on this machine."),
             ca_file: t.optional("ca_file", FILE, "PEM file of the certificates to trust; the system's when left out."),
             secret: t.required(
                 "secret",

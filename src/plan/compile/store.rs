@@ -1,6 +1,6 @@
 //! What is remembered beyond a request, and with whom that is shared.
 
-use crate::config::{self, At, Config, Finding, Place, StateFile, StoreKind, TokenStoreKind};
+use crate::config::{self, At, Config, Environment, Finding, Place, StateFile, StoreKind, TokenStoreKind};
 use crate::model::{NonEmpty, Secret};
 use crate::plan::compile::Workshop;
 use crate::plan::compile::issuers::is_loopback;
@@ -69,8 +69,7 @@ impl Workshop<'_> {
         }
         let servers = from.servers.as_ref()?;
         if let (None, Some(far)) = (&tls, servers.value.iter().find(|server| !is_loopback(&server.value.0))) {
-            let finding = Finding::warning(far.place, "this server is not on this machine, and `tls` is false");
-            self.report.add(finding.label("its password and what is counted cross the network in the clear"));
+            self.report.add(self.in_the_clear(from.tls.place, far.place));
         }
         let servers = servers.value.iter().map(|server| (server.value.0.as_str().into(), server.value.1)).collect();
         Some(Valkey {
@@ -86,6 +85,17 @@ impl Workshop<'_> {
             deadline: from.deadline.value,
             trust_without: from.trust_without.value,
         })
+    }
+
+    /// What is not encrypted stays on this machine, except where nothing is real.
+    fn in_the_clear(&self, tls: Place, far: Place) -> Finding {
+        let what = "the password and what is counted would cross the network in the clear";
+        let finding = match self.config.environment.value {
+            Environment::Production => Finding::error(tls, what),
+            Environment::Sandbox => Finding::warning(tls, what),
+        };
+        let finding = finding.context(far, "this server is not on this machine");
+        finding.help("write tls = true, and `ca_file` if its certificate is from an authority of your own")
     }
 
     fn topology(&mut self, from: &config::Valkey, place: Place) -> Option<Topology> {

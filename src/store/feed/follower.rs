@@ -6,7 +6,7 @@
 //!   shows at the second.
 //! - What a server lost *behind* the last entry that was read shows in a look: it knows of nothing that young.
 //! - What a server lost that was never read shows nowhere in the stream. But a server loses only by ending (a restart, another
-//!   server in its place), and each start of a server has a name of its own, which a look tells.
+//!   server in its place) or by following another for a while, and after either it has another name, which a look tells.
 //!
 //! Deliberately absent: what is done about a gap (`reader`).
 

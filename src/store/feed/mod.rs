@@ -115,6 +115,10 @@ impl Shared {
         self.owed.notify_one();
     }
 
+    fn server(&self) -> Option<Box<str>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn name(&self, issuer: IssuerId) -> Option<&Arc<str>> {
         self.terms.issuers.iter().find_map(|(name, (id, _))| (*id == issuer).then_some(name))
     }
@@ -212,3 +216,6 @@ impl Others for Feed {
         answer.await.unwrap_or(Err(NotTold))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,7 +137,8 @@ impl Reader {
             self.began = true;
             // What was loaded before there was word from the store may have been revoked before there was.
             self.shared.ground.cuts.publish_everything();
-            self.shared.owe(Debt::of_before());
+            // What was told before now may have been told to another server, whose place this one has taken since.
+            self.shared.owe(Debt::ours().and(Debt::of_before()));
             tracing::info!("the cuts of other gateways are heard");
         }
         self.shared.contact.store(asked.as_millis(), Ordering::Release);

@@ -22,6 +22,9 @@ use crate::store::valkey::{Outage, Valkey};
 const BATCH: usize = 64;
 /// How soon debts are paid that could not be paid.
 const AGAIN: Duration = Duration::from_millis(250);
+/// How many times as long it takes at most where they were told and nobody reads: two servers that stay apart are not to be
+/// filled with what was told again and again.
+const LONGEST_REST: u32 = 32;
 
 /// A revocation that somebody waits for.
 #[derive(Debug)]
@@ -98,11 +101,39 @@ pub(super) struct Teller {
     queue: mpsc::Receiver<Message>,
     /// What of a debt is being told.
     due: Vec<Event>,
+    rest: Rest,
+}
+
+/// The turns that debts wait after they were told where nobody reads; more each time, until the reader is somewhere else.
+#[derive(Debug, Default)]
+struct Rest {
+    turns: u32,
+    left: u32,
+    /// Where the reader was.
+    reader: Option<Box<str>>,
+}
+
+impl Rest {
+    fn begin(&mut self, reader: Option<Box<str>>) {
+        self.turns = (self.turns * 2).clamp(1, LONGEST_REST);
+        self.left = self.turns;
+        self.reader = reader;
+    }
+
+    /// Whether this turn is for waiting.
+    fn takes(&mut self, reader: Option<&str>) -> bool {
+        if self.reader.as_deref() != reader {
+            *self = Self::default();
+        }
+        let rests = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        rests
+    }
 }
 
 impl Teller {
     pub(super) fn new(shared: Arc<Shared>, valkey: Valkey, bounds: Bounds, queue: mpsc::Receiver<Message>) -> Self {
-        Self { shared, valkey, bounds, queue, due: Vec::new() }
+        Self { shared, valkey, bounds, queue, due: Vec::new(), rest: Rest::default() }
     }
 
     /// Until the feed is dropped.
@@ -129,18 +160,27 @@ impl Teller {
     async fn deliver(&self, messages: Vec<Message>) {
         let events: Vec<Event> = messages.iter().filter_map(|message| self.event(&message.revocation)).collect();
         let told = self.append(&events).await;
+        // Told where this gateway does not read is told to nobody, as far as it knows.
+        let told = match told {
+            Ok(Agreed::Yes) => Ok(()),
+            Ok(Agreed::No) | Err(Outage) => Err(NotTold),
+        };
         let first = messages.iter().map(|message| message.cut).min();
-        if let (Err(Outage) | Ok(Agreed::No), Some(first)) = (told, first) {
+        if let (Err(NotTold), Some(first)) = (told, first) {
             self.shared.owe(Debt::since(first));
         }
         for message in messages {
             // Whoever has gone away needs no answer.
-            let _ = message.told.send(told.map(drop).map_err(|Outage| NotTold));
+            let _ = message.told.send(told);
         }
     }
 
     /// Pays a part of what is owed; the rest waits behind those who wait.
     async fn pay(&mut self) {
+        let reader = self.shared.server();
+        if self.rest.takes(reader.as_deref()) {
+            return;
+        }
         if self.due.is_empty() {
             let Some(debt) = self.shared.debt.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
             let wanted = |issuer, origin, made| debt.holds(self.shared.is_self_contained(issuer), origin, made);
@@ -155,10 +195,18 @@ impl Teller {
             return;
         }
         match self.append(&part).await {
-            Ok(Agreed::Yes) if self.due.is_empty() => {}
-            Ok(Agreed::Yes) => self.shared.owed.notify_one(),
+            Ok(Agreed::Yes) => {
+                self.rest = Rest::default();
+                if !self.due.is_empty() {
+                    self.shared.owed.notify_one();
+                }
+            }
             // Tried again after a while.
-            Ok(Agreed::No) | Err(Outage) => self.due.extend(part),
+            Ok(Agreed::No) => {
+                self.due.extend(part);
+                self.rest.begin(reader);
+            }
+            Err(Outage) => self.due.extend(part),
         }
     }
 
@@ -169,8 +217,7 @@ impl Teller {
             return Ok(Agreed::Yes);
         }
         let server = self.valkey.append("cut", &self.shared.stream, self.bounds, &sealed).await?;
-        let known = self.shared.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.is_none_or(|known| known == server) {
+        if self.shared.server().is_none_or(|read_from| read_from == server) {
             return Ok(Agreed::Yes);
         }
         self.shared.doubt.notify_one();
@@ -195,6 +242,21 @@ impl Teller {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debts_rest_longer_each_time_they_are_told_where_nobody_reads_until_the_reader_is_elsewhere() {
+        let mut rest = Rest::default();
+        assert!(!rest.takes(Some("a")), "nothing was told in vain");
+        for turns in [1, 2, 4, 8, 16, 32, 32] {
+            rest.begin(Some("a".into()));
+            assert!((0..turns).all(|_| rest.takes(Some("a"))), "{turns}");
+            assert!(!rest.takes(Some("a")), "{turns}");
+        }
+        rest.begin(Some("a".into()));
+        assert!(!rest.takes(Some("b")) && !rest.takes(Some("b")));
+        rest.begin(Some("b".into()));
+        assert!(rest.takes(Some("b")) && !rest.takes(Some("b")));
+    }
 
     #[test]
     fn a_debt_holds_what_was_cut_here_and_of_others_only_what_nobody_can_be_asked_about() {

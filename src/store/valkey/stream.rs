@@ -20,7 +20,7 @@ pub const BATCH: usize = 1_000;
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// Appends every argument from the third on, each naming the entry before it; then trims. The server's clock dates entries,
-/// so that the clocks of gateways do not matter. Answers which server this is.
+/// so that the clocks of gateways do not matter. Answers which server this is, as [`LOOK`] does.
 const APPEND: &str = "
     local now = redis.call('TIME')
     local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -31,10 +31,12 @@ const APPEND: &str = "
     local edge = math.max(0, now[1] * 1000 - tonumber(ARGV[1]))
     redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f', edge))
     redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[2])
-    return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+    local process = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+    return process .. ':' .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or '')
 ";
 
-/// Tells which server this is, and the youngest entry it knows of. It writes too: a replica refuses that, and so does a master
+/// Tells which server this is, and the youngest entry it knows of. Which server is the process and the history that it writes:
+/// a process that was a replica for a while has thrown its own away, and begins another when it is promoted. It writes too: a replica refuses that, and so does a master
 /// that has lost its replicas and is told to mind; neither has anything to tell.
 const LOOK: &str = "
     redis.call('SET', KEYS[2], '1', 'PX', 1000)
@@ -45,7 +47,9 @@ const LOOK: &str = "
             if found[at] == 'last-generated-id' then last = found[at + 1] end
         end
     end
-    return { string.match(redis.call('INFO', 'server'), 'run_id:(%w+)'), last }
+    local process = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+    local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
+    return { process .. ':' .. history, last }
 ";
 
 /// What an entry is called: when it was appended by the server's clock, in milliseconds since the Unix epoch, and which it is
@@ -86,7 +90,7 @@ pub struct Entry {
 /// How a server stands to a stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standing {
-    /// Which server it is: another after each start of it, and on each machine.
+    /// Which server it is: another after each start of it, on each machine, and after each promotion.
     pub server: Box<str>,
     /// The youngest entry that it knows of, be it trimmed since; [`EntryId::NONE`] if there is no stream.
     pub last: EntryId,

@@ -41,7 +41,7 @@ pub(in crate::store) async fn connect(server: &servers::Valkey) -> Valkey {
     valkey
 }
 
-fn terms(servers: &[&servers::Valkey]) -> Terms {
+pub(in crate::store) fn terms(servers: &[&servers::Valkey]) -> Terms {
     let servers = servers.iter().map(|server| (server.address.ip().to_string().into(), server.address.port())).collect();
     Terms {
         servers: NonEmpty::new(servers).unwrap(),
@@ -219,6 +219,34 @@ fn when_a_sentinel_names_another_master_that_one_is_used() {
     under.until_up(true);
     assert_eq!((under.count("key"), under.told()), (Ok(2), (2, 1)));
     assert_eq!(watched.replica.ask::<String>(&["GET", "key"]), "2");
+}
+
+#[test]
+fn a_server_is_another_one_after_a_restart_and_after_a_promotion_and_tells_so_to_who_reads_and_who_writes() {
+    let Some(mut server) = servers::Valkey::start() else { return };
+    let under = Under::connected(&terms(&[&server]));
+    let bounds = stream::Bounds { retention: GUARD, most: 100 };
+    let append = || under.runtime.block_on(under.valkey.append("cut", "test:cuts", bounds, &[vec![1]]));
+    let mut tail = stream::Tail::new(&terms(&[&server]), "test:cuts").unwrap();
+    let mut look = || {
+        under.runtime.block_on(async {
+            tail.open().await.unwrap();
+            tail.look().await.unwrap().server
+        })
+    };
+    let first = look();
+    assert_eq!((append().as_ref(), &look()), (Ok(&first), &first), "what is written is no other server");
+    // The same process: it follows another for a while, and is promoted then.
+    server.ask::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+    server.ask::<()>(&["REPLICAOF", "NO", "ONE"]);
+    let promoted = look();
+    assert_ne!(promoted, first);
+    under.until("told by who writes", || append().as_ref() == Ok(&promoted));
+    server.kill();
+    server.start_again();
+    let restarted = look();
+    assert!(restarted != promoted && restarted != first);
+    under.until("told by who writes", || append().as_ref() == Ok(&restarted));
 }
 
 #[test]

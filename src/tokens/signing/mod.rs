@@ -188,8 +188,25 @@ impl Signing {
         }
         let claims: OwnClaims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
         let expires = Timestamp::from_secs(claims.exp);
-        let meant = claims.iss == self.settings.issuer && claims.aud == self.settings.audience && now < expires;
+        let meant = self.is_meant(&claims, now);
         meant.then_some(Signed { token_id: claims.jti, sid: claims.sid, audience: claims.aud, expires })
+    }
+
+    /// Whether a token says that it is one of ours and still good, but was signed by a key that is not among ours. Anybody can
+    /// write such a token: it is a reason to look for new keys, and nothing else.
+    pub(crate) fn names_unknown_key(&self, token: &str, now: Timestamp) -> bool {
+        let mut parts = token.split('.');
+        let mut part = || URL_SAFE_NO_PAD.decode(parts.next()?).ok();
+        let (Some(header), Some(claims)) = (part(), part()) else { return false };
+        let header = serde_json::from_slice::<Header<'_>>(&header);
+        let claims = serde_json::from_slice::<OwnClaims>(&claims);
+        let (Ok(header), Ok(claims)) = (header, claims) else { return false };
+        let ours = header.alg == ALGORITHM && TYPES.contains(&header.typ) && self.is_meant(&claims, now);
+        ours && !self.held().iter().any(|held| held.key.id() == header.kid)
+    }
+
+    fn is_meant(&self, claims: &OwnClaims, now: Timestamp) -> bool {
+        claims.iss == self.settings.issuer && claims.aud == self.settings.audience && now < Timestamp::from_secs(claims.exp)
     }
 
     fn held(&self) -> Arc<[HeldKey]> {

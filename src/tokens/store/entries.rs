@@ -28,8 +28,8 @@ pub trait EntryStore: Send + Sync + fmt::Debug {
     async fn open_entry(&self, step: OpenStep) -> Result<bool, StoreFault>;
     /// Counts a try at a challenge and, if the code is right, consumes it and opens a session. False if any of it is wrong.
     async fn confirm_entry(&self, code: Confirmation, step: OpenStep) -> Result<bool, StoreFault>;
-    /// Ends a session of this API and its grants. False if there is none that is open.
-    async fn end_own_session(&self, sid: &str, api: Api, now: Timestamp) -> Result<bool, StoreFault>;
+    /// Ends a session of this API and its grants.
+    async fn end_own_session(&self, sid: &str, api: Api, now: Timestamp) -> Result<SignOut, StoreFault>;
 
     /// To which session a refresh token of this API leads that is no client's, whatever has become of either.
     async fn descent(&self, token: Fingerprint, api: Api) -> Result<Option<Descent>, StoreFault>;
@@ -65,6 +65,17 @@ pub struct Confirmation {
     pub if_wrong: LockTerms,
     pub challenge: ChallengeId,
     pub code: Mac,
+}
+
+/// What became of a sign-out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SignOut {
+    /// The session has ended.
+    Ended,
+    /// It had ended before.
+    EndedBefore,
+    /// There is no such session of this API, or its time is over.
+    NoSession,
 }
 
 /// Where a refresh token comes from.

@@ -37,7 +37,7 @@ pub use attempts::{
     Operation, SettleStep, Stake,
 };
 pub use challenges::{Answer, ChallengeId, ChallengeKind, ChallengeRow, IfOpen, Opening};
-pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep};
+pub use entries::{Confirmation, Descent, EmailFactor, EntryStore, NO_CLIENT, OpenStep, SignOut};
 pub use sessions::{
     Approval, CodeAnswer, CodeVerdict, Exchange, ExchangeStep, LastSeen, OpenSession, PasswordChange, PushAnswer, PushVerdict,
     Reachable, SessionStore,
@@ -93,7 +93,8 @@ pub trait TokenStore: AttemptStore + EntryStore + SessionStore + SigningKeyStore
     async fn redeem(&self, step: RedeemStep) -> Result<Redemption, StoreFault>;
     /// Consumes a refresh token and issues its successors.
     async fn rotate(&self, step: RotateStep) -> Result<Rotation, StoreFault>;
-    /// Revokes a token of this client: an access token alone, a refresh token with its whole grant.
+    /// Revokes a token of this client: an access token alone, a refresh token with its whole grant. What was revoked before is
+    /// named as well: whoever asks again may do so because nobody was told the first time.
     async fn revoke(&self, token: Fingerprint, client: &str, now: Timestamp) -> Result<Revocation, StoreFault>;
     /// Ends what an operator names: every session that is reached, with its grants, and the codes that would open another. The
     /// session of a token, whichever of its tokens that is; `None` if it belongs to none, or no token was named.
@@ -209,7 +210,7 @@ pub enum Redemption {
     Issued(Issued),
     /// It is no code that this client could redeem here and now.
     Invalid,
-    /// It was redeemed before. The grant of this session, issued then, has been revoked.
+    /// It was redeemed before. The grant of this session, issued then, has been revoked, now or before.
     Reused(Box<str>),
     /// The account is locked until then. The code is untouched.
     Locked(Timestamp),
@@ -262,9 +263,9 @@ pub enum Rotation {
 pub enum Revocation {
     /// There is no such token of this client.
     Nothing,
-    /// The access token is revoked.
+    /// The access token is revoked, now or before.
     Token,
-    /// The grant is revoked, and with it every token of this session's grant.
+    /// The grant is revoked, now or before, and with it every token of this session's grant.
     Grant(Box<str>),
 }
 

@@ -36,6 +36,8 @@ pub trait SessionStore {
     async fn exchange(&self, step: ExchangeStep) -> Result<Exchange, StoreFault>;
     /// Ends the session of a token; its name, `None` if it is no token of a session that goes on.
     async fn end_session(&self, token: Fingerprint, now: Timestamp) -> Result<Option<Box<str>>, StoreFault>;
+    /// The session of a token of any kind, whatever has become of either.
+    async fn session_of(&self, token: Fingerprint) -> Result<Option<Box<str>>, StoreFault>;
     /// Remembers when sessions were last used, and ends those that were not for too long.
     async fn note_uses(&self, uses: Vec<(Box<str>, LastSeen)>, now: Timestamp) -> Result<(), StoreFault>;
 

@@ -250,6 +250,15 @@ impl World {
         (cuts, open(&self.plan, surroundings).await)
     }
 
+    /// Another process makes the next of the keys that all tests share; it signs from now on.
+    pub(crate) async fn add_shared_key(&self, index: usize) {
+        let surroundings = surroundings(&self.clock, &self.cuts, &self.entropy);
+        let store = database::open(&self.plan.database, &sandbox(&self.plan).for_a_command(), &surroundings).unwrap();
+        let keyring = Keyring::open(&self.plan.key_file, self.entropy.as_ref()).unwrap();
+        let now = self.clock.now().wall;
+        assert!(store.add_signing_key(shared_key(index, &keyring, now), now).await.unwrap());
+    }
+
     pub(crate) fn api(&self) -> &OAuthApi {
         self.plan.oauth.as_ref().unwrap()
     }

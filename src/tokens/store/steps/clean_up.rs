@@ -4,14 +4,16 @@ use crate::model::Timestamp;
 use crate::store::sql::{self, Db, named_params};
 
 /// In the order of their references. Used codes stay for a day and used refresh tokens until their family's end, so that
-/// their reuse is recognised. `:now` and `:day_ago` are instants, `:hour_ago` is when attempts of nobody are forgotten.
+/// their reuse is recognised. The refresh tokens of a revoked grant stay for an hour: whoever revokes again because the first
+/// answer was lost is to be told after a cut. `:now` and `:day_ago` are instants, `:hour_ago` is when attempts of nobody are
+/// forgotten.
 const DELETIONS: [&str; 10] = [
     "DELETE FROM access_token WHERE hash IN (SELECT hash FROM access_token WHERE expires <= :now LIMIT :limit)",
     "DELETE FROM code WHERE hash IN (SELECT hash FROM code WHERE expires <= :day_ago LIMIT :limit)",
     "DELETE FROM challenge WHERE id IN (SELECT id FROM challenge WHERE keep_until <= :now LIMIT :limit)",
     "DELETE FROM refresh_token WHERE hash IN (
          SELECT r.hash FROM refresh_token r JOIN token_grant g ON g.id = r.grant_id
-         WHERE g.expires <= :now OR g.revoked <= :now LIMIT :limit)",
+         WHERE g.expires <= :now OR g.revoked <= :hour_ago LIMIT :limit)",
     "DELETE FROM token_grant WHERE id IN (
          SELECT g.id FROM token_grant g
          WHERE (g.expires <= :now OR g.revoked <= :now)

@@ -37,7 +37,7 @@ fn end_reached(db: &Db<'_>, reach: &Reach, now: Timestamp) -> sql::Result<Option
 }
 
 /// The session of a token of any kind, whatever has become of either.
-fn session_of(db: &Db<'_>, token: Fingerprint) -> sql::Result<Option<Box<str>>> {
+pub(super) fn session_of(db: &Db<'_>, token: Fingerprint) -> sql::Result<Option<Box<str>>> {
     db.optional(
         "SELECT sid FROM access_token WHERE hash = ?1
          UNION ALL SELECT g.sid FROM refresh_token r JOIN token_grant g ON g.id = r.grant_id WHERE r.hash = ?1",

@@ -13,7 +13,8 @@ use crate::tokens::store::steps::grants::{NewTokens, issue_tokens};
 use crate::tokens::store::steps::rows::At;
 use crate::tokens::store::steps::{StepStore, challenges, factors, grants, outbox};
 use crate::tokens::store::{
-    ChallengeId, ChallengeKind, Confirmation, Descent, EmailFactor, EntryStore, Issued, NO_CLIENT, OpenStep, StoreFault,
+    ChallengeId, ChallengeKind, Confirmation, Descent, EmailFactor, EntryStore, Issued, NO_CLIENT, OpenStep, SignOut,
+    StoreFault,
 };
 
 #[async_trait]
@@ -38,7 +39,7 @@ impl EntryStore for StepStore {
         self.writer.step(move |db| open_by_code(db, &code, &step)).await
     }
 
-    async fn end_own_session(&self, sid: &str, api: Api, now: Timestamp) -> Result<bool, StoreFault> {
+    async fn end_own_session(&self, sid: &str, api: Api, now: Timestamp) -> Result<SignOut, StoreFault> {
         let sid = sid.to_owned();
         self.writer.step(move |db| end(db, &sid, api, now)).await
     }
@@ -136,7 +137,7 @@ fn open_own(db: &Db<'_>, step: &OpenStep) -> sql::Result<bool> {
     Ok(true)
 }
 
-pub(super) fn end(db: &Db<'_>, sid: &str, api: Api, now: Timestamp) -> sql::Result<bool> {
+pub(super) fn end(db: &Db<'_>, sid: &str, api: Api, now: Timestamp) -> sql::Result<SignOut> {
     let ended = db.execute(
         "UPDATE session SET ended = ?3, end_reason = 'signed-out'
              WHERE sid = ?1 AND api = ?2 AND ended IS NULL AND expires > ?3",
@@ -149,6 +150,12 @@ pub(super) fn end(db: &Db<'_>, sid: &str, api: Api, now: Timestamp) -> sql::Resu
     )?;
     if ended == 1 {
         outbox::tell(db, &Reach::Session(sid.into()), now)?;
+        return Ok(SignOut::Ended);
     }
-    Ok(ended == 1)
+    let before = db.one(
+        "SELECT EXISTS (SELECT 1 FROM session WHERE sid = ?1 AND api = ?2 AND ended IS NOT NULL)",
+        (sid, api.name()),
+        |row| row.get::<_, bool>(0),
+    )?;
+    Ok(if before { SignOut::EndedBefore } else { SignOut::NoSession })
 }

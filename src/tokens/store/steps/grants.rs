@@ -38,14 +38,26 @@ pub(super) fn issue_tokens(db: &Db<'_>, account: AccountId, new: &NewTokens<'_>)
     Ok(Issued { account, at: new.now, access_expires, refresh_expires })
 }
 
-/// Revokes a grant, and ends its session if that has no other; the session's name, or `None` if it was revoked already.
-pub(super) fn revoke_grant(db: &Db<'_>, grant: i64, reason: &str, now: Timestamp) -> sql::Result<Option<Box<str>>> {
-    let sid: Option<Box<str>> = db.optional(
-        "UPDATE token_grant SET revoked = ?2, end_reason = ?3 WHERE id = ?1 AND revoked IS NULL RETURNING sid",
-        (grant, At(now), reason),
-        |row| row.get(0),
+/// A grant, and the session that it is of.
+pub(super) struct Granted {
+    pub(super) grant: i64,
+    pub(super) sid: Box<str>,
+}
+
+impl Granted {
+    pub(super) fn read(row: &Row<'_>) -> sql::Result<Self> {
+        Ok(Self { grant: row.get(0)?, sid: row.get(1)? })
+    }
+}
+
+/// Revokes a grant, and ends its session if that has no other. Nothing happens if it was revoked already: other gateways on
+/// this database were told of that by the step that did it.
+pub(super) fn revoke_grant(db: &Db<'_>, Granted { grant, sid }: &Granted, reason: &str, now: Timestamp) -> sql::Result<()> {
+    let revoked = db.execute(
+        "UPDATE token_grant SET revoked = ?2, end_reason = ?3 WHERE id = ?1 AND revoked IS NULL",
+        (*grant, At(now), reason),
     )?;
-    if let Some(sid) = &sid {
+    if revoked == 1 {
         outbox::tell(db, &Reach::Session(sid.clone()), now)?;
         db.execute(
             "UPDATE session SET ended = ?2, end_reason = ?3 WHERE sid = ?1 AND ended IS NULL
@@ -53,7 +65,7 @@ pub(super) fn revoke_grant(db: &Db<'_>, grant: i64, reason: &str, now: Timestamp
             (sid, At(now), reason),
         )?;
     }
-    Ok(sid)
+    Ok(())
 }
 
 /// A refresh token of a grant that is alive.
@@ -73,7 +85,11 @@ pub(super) fn rotate(db: &Db<'_>, step: &RotateStep) -> sql::Result<Rotation> {
     if found.used {
         return match &found.repeatable {
             Some(sealed) => repeat(db, &found, step, sealed),
-            None => Ok(revoke_grant(db, found.grant, "refresh-reused", step.now)?.map_or(Rotation::Invalid, Rotation::Reused)),
+            None => {
+                let family = Granted { grant: found.grant, sid: found.sid };
+                revoke_grant(db, &family, "refresh-reused", step.now)?;
+                Ok(Rotation::Reused(family.sid))
+            }
         };
     }
     if found.expires <= step.now || !mark_used(db, step)? {
@@ -188,13 +204,22 @@ pub(super) fn revoke(db: &Db<'_>, token: Fingerprint, client: &str, now: Timesta
         outbox::tell(db, &Reach::Token(token), now)?;
         return Ok(Revocation::Token);
     }
-    let grant: Option<i64> = db.optional(
-        "SELECT g.id FROM refresh_token r JOIN token_grant g ON g.id = r.grant_id WHERE r.hash = ?1 AND g.client_id = ?2",
+    let granted = db.optional(
+        "SELECT g.id, g.sid FROM refresh_token r JOIN token_grant g ON g.id = r.grant_id WHERE r.hash = ?1 AND g.client_id = ?2",
         (Hash(token), client),
-        |row| row.get(0),
+        Granted::read,
     )?;
-    let Some(grant) = grant else { return Ok(Revocation::Nothing) };
-    Ok(revoke_grant(db, grant, "revoked", now)?.map_or(Revocation::Nothing, Revocation::Grant))
+    if let Some(granted) = granted {
+        revoke_grant(db, &granted, "revoked", now)?;
+        return Ok(Revocation::Grant(granted.sid));
+    }
+    let before = db.one(
+        "SELECT EXISTS (SELECT 1 FROM access_token t JOIN token_grant g ON g.id = t.grant_id
+             WHERE t.hash = ?1 AND g.client_id = ?2)",
+        (Hash(token), client),
+        |row| row.get::<_, bool>(0),
+    )?;
+    Ok(if before { Revocation::Token } else { Revocation::Nothing })
 }
 
 pub(super) fn live_token(db: &Db<'_>, token: Fingerprint, now: Timestamp) -> sql::Result<Option<LiveToken>> {

@@ -24,7 +24,7 @@ mod windows;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
@@ -52,6 +52,8 @@ pub struct StepStore {
     writer: Writer,
     /// Nobody knows what other gateways have ended since.
     deaf: Arc<AtomicBool>,
+    /// How often there was a break in hearing them.
+    breaks: Arc<AtomicU64>,
     _listener: Option<Listener>,
 }
 
@@ -87,7 +89,7 @@ impl StepStore {
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, OpenFault> {
         let place = path.display().to_string();
         let (readers, writer) = open_file(path, "token", READERS, |db| schema::migrate(db, &place, now))?;
-        Ok(Self { readers, writer, deaf: Arc::default(), _listener: None })
+        Ok(Self { readers, writer, deaf: Arc::default(), breaks: Arc::default(), _listener: None })
     }
 
     /// Connects to a schema of PostgreSQL, makes it if it is not there, and brings it up to date. `hearer` is told what other
@@ -99,12 +101,14 @@ impl StepStore {
         let now = clock.now().wall;
         let place = terms.place();
         let terms = Arc::new(terms);
-        let deaf = Arc::<AtomicBool>::default();
+        let (deaf, breaks) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (readers, writer) = open_server(&terms, "token", move |db| schema::migrate(db, &place, now))?;
-        let listen =
-            |hearer| Listener::start(&terms, "token-listener", Arc::clone(clock), Outbox::new(hearer, Arc::clone(&deaf)));
+        let listen = |hearer| {
+            let outbox = Outbox::new(hearer, Arc::clone(&deaf), Arc::clone(&breaks));
+            Listener::start(&terms, "token-listener", Arc::clone(clock), outbox)
+        };
         let listener = hearer.map(listen).transpose()?;
-        Ok(Self { readers, writer, deaf, _listener: listener })
+        Ok(Self { readers, writer, deaf, breaks, _listener: listener })
     }
 }
 

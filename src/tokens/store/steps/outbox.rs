@@ -14,7 +14,7 @@
 //! makes no difference: numbers are not compared over two sessions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::model::Timestamp;
 use crate::store::cuts::{Fingerprint, Reach};
@@ -48,11 +48,13 @@ pub(super) struct Outbox {
     last: Option<i64>,
     hearer: Arc<dyn Hearer>,
     deaf: Arc<AtomicBool>,
+    /// How often there was a break: what else others write was not looked at meanwhile either.
+    breaks: Arc<AtomicU64>,
 }
 
 impl Outbox {
-    pub(super) fn new(hearer: Arc<dyn Hearer>, deaf: Arc<AtomicBool>) -> Self {
-        Self { last: None, hearer, deaf }
+    pub(super) fn new(hearer: Arc<dyn Hearer>, deaf: Arc<AtomicBool>, breaks: Arc<AtomicU64>) -> Self {
+        Self { last: None, hearer, deaf, breaks }
     }
 }
 
@@ -61,6 +63,7 @@ impl Ear for Outbox {
         let Some(mut last) = self.last.filter(|_| !anew) else {
             let newest = db.one("SELECT coalesce(max(seq), 0) FROM revocation_event", (), |row| row.get(0))?;
             if self.last.replace(newest).is_some() {
+                self.breaks.fetch_add(1, Ordering::SeqCst);
                 self.hearer.everything();
             }
             return Ok(());
@@ -80,6 +83,7 @@ impl Ear for Outbox {
 
     fn deaf(&mut self) {
         self.deaf.store(true, Ordering::SeqCst);
+        self.breaks.fetch_add(1, Ordering::SeqCst);
         self.hearer.everything();
     }
 

@@ -4,7 +4,7 @@ use crate::model::Timestamp;
 use crate::store::sql::{self, Db, Row, named_params};
 use crate::tokens::account::AccountId;
 use crate::tokens::store::steps::entries::{NewSession, open};
-use crate::tokens::store::steps::grants::revoke_grant;
+use crate::tokens::store::steps::grants::{Granted, revoke_grant};
 use crate::tokens::store::steps::rows::{At, Hash};
 use crate::tokens::store::{RedeemStep, Redemption};
 
@@ -78,13 +78,14 @@ fn consume(db: &Db<'_>, step: &RedeemStep) -> sql::Result<Option<Earned>> {
 /// Why the code was not consumed. If it had been before, by the same client for the same place, one of the two was a thief,
 /// and nobody can tell which: what the first was given is revoked (RFC 6749 section 4.1.2).
 fn refuse(db: &Db<'_>, step: &RedeemStep) -> sql::Result<Redemption> {
-    let grant: Option<i64> = db.optional(
-        "SELECT grant_id FROM code
-             WHERE hash = ?1 AND client_id = ?2 AND used IS NOT NULL AND grant_id IS NOT NULL
-                 AND (redirect_uri IS NULL OR redirect_uri = ?3)",
+    let granted = db.optional(
+        "SELECT g.id, g.sid FROM code c JOIN token_grant g ON g.id = c.grant_id
+             WHERE c.hash = ?1 AND c.client_id = ?2 AND c.used IS NOT NULL
+                 AND (c.redirect_uri IS NULL OR c.redirect_uri = ?3)",
         (Hash(step.code), &step.client, &step.redirect_uri),
-        |row| row.get(0),
+        Granted::read,
     )?;
-    let Some(grant) = grant else { return Ok(Redemption::Invalid) };
-    Ok(revoke_grant(db, grant, "code-reused", step.now)?.map_or(Redemption::Invalid, Redemption::Reused))
+    let Some(granted) = granted else { return Ok(Redemption::Invalid) };
+    revoke_grant(db, &granted, "code-reused", step.now)?;
+    Ok(Redemption::Reused(granted.sid))
 }

@@ -12,7 +12,7 @@ use crate::tokens::factor::Channel;
 use crate::tokens::identity::{Identity, NewIdentity};
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::steps::rows::{At, Hash, Kind};
-use crate::tokens::store::steps::{StepStore, accounts, identities, outbox, step_up};
+use crate::tokens::store::steps::{StepStore, accounts, endings, identities, outbox, step_up};
 use crate::tokens::store::{
     ChallengeId, ChallengeKind, CodeAnswer, CodeVerdict, Enrolled, Exchange, ExchangeStep, LastSeen, OpenSession,
     PasswordChange, PasswordHash, PushAnswer, PushVerdict, Reachable, SessionStore, StoreFault,
@@ -52,6 +52,10 @@ impl SessionStore for StepStore {
 
     async fn end_session(&self, token: Fingerprint, now: Timestamp) -> Result<Option<Box<str>>, StoreFault> {
         self.writer.step(move |db| end(db, token, now)).await
+    }
+
+    async fn session_of(&self, token: Fingerprint) -> Result<Option<Box<str>>, StoreFault> {
+        self.readers.read(move |db| endings::session_of(db, token)).await
     }
 
     async fn note_uses(&self, uses: Vec<(Box<str>, LastSeen)>, now: Timestamp) -> Result<(), StoreFault> {

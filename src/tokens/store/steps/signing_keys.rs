@@ -1,5 +1,7 @@
 //! The keys that tokens are signed with, sealed.
 
+use std::sync::atomic::Ordering;
+
 use crate::store::sql::{self, Db, Row, named_params};
 use async_trait::async_trait;
 
@@ -16,6 +18,10 @@ impl SigningKeyStore for StepStore {
 
     async fn add_signing_key(&self, key: SigningKeyRow, unless_after: Timestamp) -> Result<bool, StoreFault> {
         self.writer.step(move |db| add(db, &key, unless_after)).await
+    }
+
+    fn breaks(&self) -> u64 {
+        self.breaks.load(Ordering::SeqCst)
     }
 
     async fn forget_signing_key(&self, kid: &str) -> Result<(), StoreFault> {
