@@ -23,17 +23,17 @@ pub(super) fn open(database: &Database, settings: &Settings, surroundings: &Surr
             };
             let hearer = settings.serves.then(|| Arc::new(hearer) as Arc<dyn Hearer>);
             let readers = if settings.serves { server.readers } else { 1 };
-            Ok(StepStore::connect(terms(server, readers)?, hearer, &surroundings.clock)?)
+            Ok(StepStore::connect(terms(server, readers, &surroundings.clock)?, hearer, &surroundings.clock)?)
         }
     }
 }
 
-fn terms(from: &Postgres, readers: usize) -> Result<Terms, StartFault> {
+fn terms(from: &Postgres, readers: usize, clock: &Arc<dyn Clock>) -> Result<Terms, StartFault> {
     let encryption = match &from.tls {
         Some(tls) => tls.ca_file.as_deref().map_or(Encryption::BySystem, Encryption::ByFile),
         None => Encryption::None,
     };
-    let terms = Terms::new(&Server {
+    let server = Server {
         host: &from.host,
         port: from.port,
         database: &from.database,
@@ -45,8 +45,8 @@ fn terms(from: &Postgres, readers: usize) -> Result<Terms, StartFault> {
         connect_timeout: from.connect_timeout,
         statement_timeout: from.statement_timeout,
         silence: from.max_silence,
-    });
-    Ok(terms.map_err(OpenFault::from)?)
+    };
+    Ok(Terms::new(&server, Arc::clone(clock)).map_err(OpenFault::from)?)
 }
 
 /// Cuts here what was ended through another gateway. What was ended through this one comes back too, and is cut once more:

@@ -7,6 +7,7 @@
 mod dialect;
 mod listen;
 mod open;
+mod queue;
 mod terms;
 mod threads;
 mod wire;

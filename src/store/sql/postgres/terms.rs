@@ -1,6 +1,7 @@
 //! Where the server is, and how long it may take.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -9,7 +10,7 @@ use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::fetch::trust;
-use crate::model::Secret;
+use crate::model::{Clock, Secret};
 use crate::store::sql::OpenFault;
 use crate::store::sql::postgres::Role;
 
@@ -17,7 +18,6 @@ use crate::store::sql::postgres::Role;
 const BEYOND: Duration = Duration::from_millis(500);
 
 /// Where the server is, and how it is used.
-#[derive(Clone)]
 pub(crate) struct Terms {
     pub(super) server: Config,
     pub(super) tls: Option<MakeRustlsConnect>,
@@ -27,6 +27,8 @@ pub(crate) struct Terms {
     pub(super) readers: usize,
     /// How long nothing may be heard before everything that is remembered counts as stale.
     pub(super) silence: Duration,
+    /// By which waits are measured.
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for Terms {
@@ -67,7 +69,7 @@ pub(crate) struct Server<'a> {
 impl Terms {
     /// # Errors
     /// If the certificates to trust cannot be had.
-    pub(crate) fn new(server: &Server<'_>) -> Result<Self, OpenFault> {
+    pub(crate) fn new(server: &Server<'_>, clock: Arc<dyn Clock>) -> Result<Self, OpenFault> {
         let tls = match server.encryption {
             Encryption::None => None,
             Encryption::BySystem => Some(trust(None)?),
@@ -91,6 +93,7 @@ impl Terms {
             connect: server.connect_timeout,
             readers: server.readers,
             silence: server.silence,
+            clock,
         })
     }
 

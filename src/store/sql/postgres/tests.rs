@@ -1,10 +1,13 @@
 //! Writers, readers and listeners against a real server.
 
 pub(crate) mod fixture;
+mod waiting;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::model::{Clock, Now, Tick};
 use crate::store::sql::postgres::{Ear, Encryption, Listener, Server, Terms, open_server};
 use crate::store::sql::{Db, OpenFault, Readers, Result, Writer};
 use crate::store::sqlite::StoreFault;
@@ -14,7 +17,11 @@ fn terms() -> Option<Arc<Terms>> {
 }
 
 fn of(database: &crate::plan::Postgres) -> Arc<Terms> {
-    let terms = Terms::new(&Server {
+    by(database, Arc::new(Still))
+}
+
+fn by(database: &crate::plan::Postgres, clock: Arc<dyn Clock>) -> Arc<Terms> {
+    let server = Server {
         host: &database.host,
         port: database.port,
         database: &database.database,
@@ -26,8 +33,8 @@ fn of(database: &crate::plan::Postgres) -> Arc<Terms> {
         connect_timeout: database.connect_timeout,
         statement_timeout: database.statement_timeout,
         silence: database.max_silence,
-    });
-    Arc::new(terms.unwrap())
+    };
+    Arc::new(Terms::new(&server, clock).unwrap())
 }
 
 fn tables(db: &Db<'_>) {
@@ -179,9 +186,25 @@ async fn a_server_that_is_not_there_is_said_so_and_waited_for_no_longer_than_tol
 #[derive(Debug)]
 struct Still;
 
-impl crate::model::Clock for Still {
-    fn now(&self) -> crate::model::Now {
-        crate::model::Now::default()
+impl Clock for Still {
+    fn now(&self) -> Now {
+        Now::default()
+    }
+}
+
+/// A clock that is set by hand.
+#[derive(Debug, Default)]
+struct ByHand(AtomicU64);
+
+impl ByHand {
+    fn forward(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ByHand {
+    fn now(&self) -> Now {
+        Now { tick: Tick::from_millis(self.0.load(Ordering::SeqCst)), ..Now::default() }
     }
 }
 

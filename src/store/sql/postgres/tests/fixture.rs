@@ -121,6 +121,16 @@ pub(crate) fn query(database: &plan::Postgres, sql: &str) -> Option<String> {
     ask(&config, &format!("SET search_path TO {}; {sql}", database.schema)).unwrap()
 }
 
+/// A session of the test's own, on the runtime that it is awaited on.
+pub(crate) async fn client(database: &plan::Postgres) -> tokio_postgres::Client {
+    let mut config = tokio_postgres::Config::new();
+    config.host(&*database.host).user(&*database.user).dbname(&*database.database);
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(&format!("SET search_path TO {}", database.schema)).await.unwrap();
+    client
+}
+
 /// On a thread of its own: who asks may be on a runtime.
 fn ask(config: &tokio_postgres::Config, sql: &str) -> Result<Option<String>, tokio_postgres::Error> {
     let work = || {
