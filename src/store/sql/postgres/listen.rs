@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::model::{Clock, Tick};
+use crate::model::Tick;
 use crate::store::sql::postgres::{Role, Session, Terms, runtime};
 use crate::store::sql::{Db, OpenFault, Result, SqlFault};
 
@@ -38,11 +38,11 @@ impl Listener {
     ///
     /// # Errors
     /// If there is no session, or the first look fails.
-    pub(crate) fn start(terms: &Arc<Terms>, name: &str, clock: Arc<dyn Clock>, mut ear: impl Ear) -> Result<Self, OpenFault> {
+    pub(crate) fn start(terms: &Arc<Terms>, name: &str, mut ear: impl Ear) -> Result<Self, OpenFault> {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let terms = Arc::clone(terms);
-        let work = move || match Listening::open(&terms, clock, &mut ear) {
+        let work = move || match Listening::open(&terms, &mut ear) {
             Ok(mut listening) => {
                 drop(ready.send(Ok(())));
                 listening.go_on(&mut ear, stopped);
@@ -71,7 +71,6 @@ struct Listening {
     session: Option<Session>,
     /// Until then all was read.
     heard: Tick,
-    clock: Arc<dyn Clock>,
     deaf: bool,
     /// Nothing was read over this session.
     anew: bool,
@@ -87,18 +86,19 @@ enum Next {
 }
 
 impl Listening {
-    fn open(terms: &Arc<Terms>, clock: Arc<dyn Clock>, ear: &mut impl Ear) -> Result<Self, OpenFault> {
+    fn open(terms: &Arc<Terms>, ear: &mut impl Ear) -> Result<Self, OpenFault> {
         let runtime = runtime().map_err(OpenFault::Thread)?;
         let failed = |source| OpenFault::Database { place: terms.place().into(), source };
         let session = runtime.block_on(Self::connect(&runtime, terms)).map_err(failed)?;
         ear.look(&Db::Postgres(&session), true).map_err(failed)?;
-        let (terms, session, heard) = (Arc::clone(terms), Some(session), clock.now().tick);
-        Ok(Self { runtime, terms, session, heard, clock, deaf: false, anew: false, wait: SHORTEST })
+        let (terms, session, heard) = (Arc::clone(terms), Some(session), terms.clock.now().tick);
+        Ok(Self { runtime, terms, session, heard, deaf: false, anew: false, wait: SHORTEST })
     }
 
-    /// Listens before it looks, so that nothing falls in between.
+    /// Listens before it looks, so that nothing falls in between. From now on the server that it finds counts, and every other
+    /// session of this gateway is opened anew before it is used.
     async fn connect(runtime: &std::rc::Rc<tokio::runtime::Runtime>, terms: &Terms) -> Result<Session> {
-        let session = Session::connect(runtime, terms, Role::Write).await?;
+        let session = Session::connect(runtime, terms, Role::Listen).await?;
         session.client.batch_execute(&format!("LISTEN \"{}\"", terms.channel())).await?;
         Ok(session)
     }
@@ -124,15 +124,16 @@ impl Listening {
         if self.deaf {
             self.terms.deadline()
         } else {
-            self.terms.silence.saturating_sub(self.clock.now().tick.since(self.heard))
+            self.terms.silence.saturating_sub(self.terms.clock.now().tick.since(self.heard))
         }
     }
 
     fn look(&mut self, ear: &mut impl Ear) {
         let Some(session) = &self.session else { return };
-        let began = self.clock.now().tick;
+        let began = self.terms.clock.now().tick;
         session.deadline.set(self.left().min(self.terms.deadline()));
-        match ear.look(&Db::Postgres(session), std::mem::take(&mut self.anew)) {
+        let looked = ear.look(&Db::Postgres(session), std::mem::take(&mut self.anew));
+        match looked.and_then(|()| session.takes_writes()) {
             Ok(()) => {
                 self.heard = began;
                 self.wait = SHORTEST;
@@ -158,6 +159,7 @@ impl Listening {
                 biased;
                 _ = stopped => Next::Stop,
                 () = session.lost() => Next::Lost,
+                () = self.terms.primary.doubted() => Next::Lost,
                 () = woken.notified() => Next::Look,
                 () = tokio::time::sleep(pause) => Next::Look,
             }

@@ -96,6 +96,12 @@ impl Works {
         Ok(())
     }
 
+    /// Puts back what was taken and not begun, before everything else.
+    pub(super) fn put_back(&self, waiting: Waiting) {
+        self.state().waiting.push_front(waiting);
+        self.news.notify_one();
+    }
+
     /// The next work; `None` when there will be none any more.
     pub(super) async fn next(&self) -> Option<Waiting> {
         loop {

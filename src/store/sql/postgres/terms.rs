@@ -13,6 +13,7 @@ use crate::fetch::trust;
 use crate::model::{Clock, Secret};
 use crate::store::sql::OpenFault;
 use crate::store::sql::postgres::Role;
+use crate::store::sql::postgres::primary::Primary;
 
 /// How much longer than the server we wait for it to say that something took too long.
 const BEYOND: Duration = Duration::from_millis(500);
@@ -29,6 +30,8 @@ pub(crate) struct Terms {
     pub(super) silence: Duration,
     /// By which waits are measured.
     pub(super) clock: Arc<dyn Clock>,
+    /// Which server all sessions are to be at.
+    pub(super) primary: Primary,
 }
 
 impl std::fmt::Debug for Terms {
@@ -94,6 +97,7 @@ impl Terms {
             readers: server.readers,
             silence: server.silence,
             clock,
+            primary: Primary::new(),
         })
     }
 
@@ -117,12 +121,13 @@ impl Terms {
     /// The statements with which a session begins.
     pub(super) fn opening(&self, role: Role) -> String {
         let (schema, limit) = (&self.schema, self.statement.as_millis().max(1));
-        let read_only = if role == Role::Read { "on" } else { "off" };
+        // Whoever writes leaves it as it is: a server that is told to take no writes any more is to take none of ours.
+        let read_only = if role == Role::Read { "SET default_transaction_read_only = on;" } else { "" };
         // An answer that was given survives a power cut: a server that is told not to wait for its disk is told to wait. One
         // that waits for its standbys too goes on doing so.
         format!(
             "SET search_path TO \"{schema}\"; SET statement_timeout = {limit}; SET lock_timeout = {limit};
-             SET idle_in_transaction_session_timeout = {limit}; SET default_transaction_read_only = {read_only};
+             SET idle_in_transaction_session_timeout = {limit}; {read_only}
              SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning;
              SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         )

@@ -1,9 +1,10 @@
 //! Writers, readers and listeners against a real server.
 
+mod fail_over;
 pub(crate) mod fixture;
 mod waiting;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -210,12 +211,17 @@ impl Clock for ByHand {
 
 /// Remembers what it is told.
 #[derive(Clone, Debug, Default)]
-struct Heard(Arc<Mutex<Vec<(bool, i64)>>>);
+struct Heard {
+    looks: Arc<Mutex<Vec<(bool, i64)>>>,
+    /// The number of the server's process for its session.
+    backend: Arc<AtomicI64>,
+}
 
 impl Ear for Heard {
     fn look(&mut self, db: &Db<'_>, anew: bool) -> Result<()> {
         let rows: i64 = db.one("SELECT count(*) FROM t", (), |row| row.get(0))?;
-        self.0.lock().unwrap().push((anew, rows));
+        self.backend.store(backend(db)?, Ordering::SeqCst);
+        self.looks.lock().unwrap().push((anew, rows));
         Ok(())
     }
 
@@ -226,7 +232,16 @@ impl Ear for Heard {
 
 impl Heard {
     fn last(&self) -> (bool, i64) {
-        *self.0.lock().unwrap().last().unwrap()
+        *self.looks.lock().unwrap().last().unwrap()
+    }
+
+    /// How often it looked over a new session.
+    fn sessions(&self) -> usize {
+        self.looks.lock().unwrap().iter().filter(|(anew, _)| *anew).count()
+    }
+
+    fn backend(&self) -> i64 {
+        self.backend.load(Ordering::SeqCst)
     }
 }
 
@@ -235,7 +250,7 @@ async fn who_listens_is_woken_by_a_commit_and_looks_anew_over_a_new_session() {
     let Some(terms) = terms() else { return };
     let (readers, writer) = open(&terms);
     let heard = Heard::default();
-    let _listener = Listener::start(&terms, "test-listener", Arc::new(Still), heard.clone()).unwrap();
+    let _listener = Listener::start(&terms, "test-listener", heard.clone()).unwrap();
     assert_eq!(heard.last(), (true, 0));
     let tell = |db: &Db<'_>| {
         insert(1)(db)?;
@@ -243,13 +258,11 @@ async fn who_listens_is_woken_by_a_commit_and_looks_anew_over_a_new_session() {
     };
     writer.step(tell).await.unwrap();
     until(async || heard.last() == (false, 1)).await;
-    let end = |db: &Db<'_>| {
-        let query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT count(*) FROM t'";
-        db.execute(query, ()).map(|_| ())
-    };
+    let listening = heard.backend();
+    let end = move |db: &Db<'_>| db.execute("SELECT pg_terminate_backend(?1)", [listening]).map(|_| ());
     readers.read(end).await.unwrap();
     writer.step(insert(2)).await.ok();
-    until(async || heard.0.lock().unwrap().iter().filter(|(anew, _)| *anew).count() == 2).await;
+    until(async || heard.sessions() == 2).await;
 }
 
 /// How many steps a second one gateway and two get through, with a server that waits for its disk:

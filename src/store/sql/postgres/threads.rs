@@ -9,6 +9,8 @@
 //! later tries anew. So nobody waits for more than one `lock_timeout`, however many there are. A step that has waited too long
 //! otherwise is refused before it is begun, and one that was begun is waited for: what is told is what happened.
 //!
+//! A session that was opened before the listener heard anew is given up before anything else is asked of it (`primary`).
+//!
 //! A commit whose answer was lost may have been kept: the fault that is told then means that nobody knows.
 
 use std::rc::Rc;
@@ -183,10 +185,15 @@ impl Line {
                     self.reconnect().await?;
                     continue;
                 };
+                let (primary, era) = (&self.terms.primary, session.era);
                 tokio::select! {
                     biased;
                     () = session.lost() => self.lose(&SqlFault::Lost),
-                    work = self.works.next() => return work,
+                    () = primary.beyond(era) => self.renew().await,
+                    next = self.works.next() => match next {
+                        Some(work) if primary.era() != era => self.works.put_back(work),
+                        next => return next,
+                    },
                 }
             }
         })
@@ -196,6 +203,19 @@ impl Line {
         if self.session.take().is_some() {
             self.works.down();
             tracing::warn!(place = self.terms.place(), %why, "a session with the database is lost");
+        }
+    }
+
+    /// Gives up a session that may be at a server which counts no more, for another. Whoever waits goes on waiting meanwhile,
+    /// for one attempt.
+    async fn renew(&mut self) {
+        self.session = None;
+        match Session::connect(&self.runtime, &self.terms, self.role).await {
+            Ok(session) => self.session = Some(session),
+            Err(why) => {
+                self.works.down();
+                tracing::warn!(place = self.terms.place(), %why, "a session with the database is lost");
+            }
         }
     }
 
@@ -213,6 +233,7 @@ impl Line {
     async fn connect(&mut self) {
         let (mut wait, longest) = WAITS;
         loop {
+            let era = self.terms.primary.era();
             match Session::connect(&self.runtime, &self.terms, self.role).await {
                 Ok(session) => {
                     self.session = Some(session);
@@ -222,15 +243,22 @@ impl Line {
                 }
                 Err(fault) => tracing::debug!(%fault, "no session with the database"),
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(longest);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(longest),
+                // Whoever listens has found the server.
+                () = self.terms.primary.beyond(era) => {}
+            }
         }
     }
 
     fn read(&mut self) {
         while let Some(next) = self.next() {
             let Some(session) = &self.session else { continue };
-            ((next.work)(&Db::Postgres(session)).answer)();
+            let done = (next.work)(&Db::Postgres(session));
+            // What a server says that counts no more is no answer: dropping it is how who asked is told.
+            if self.terms.primary.era() == session.era {
+                (done.answer)();
+            }
             if session.is_broken() {
                 self.lose(&SqlFault::Lost);
             }

@@ -101,8 +101,7 @@ impl StepStore {
         let terms = Arc::new(terms);
         let deaf = Arc::<AtomicBool>::default();
         let (readers, writer) = open_server(&terms, "token", move |db| schema::migrate(db, &place, now))?;
-        let listen =
-            |hearer| Listener::start(&terms, "token-listener", Arc::clone(clock), Outbox::new(hearer, Arc::clone(&deaf)));
+        let listen = |hearer| Listener::start(&terms, "token-listener", Outbox::new(hearer, Arc::clone(&deaf)));
         let listener = hearer.map(listen).transpose()?;
         Ok(Self { readers, writer, deaf, _listener: listener })
     }

@@ -32,11 +32,16 @@ const LEASH: &str = r#"
 "#;
 
 #[derive(Debug)]
-struct Server {
+pub(crate) struct Server {
     /// Where its socket is.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Its leash; the other end of its input is held until this process ends.
     _leash: Child,
+}
+
+/// A server of the test's own. Making it takes seconds.
+pub(crate) fn another() -> Option<Server> {
+    start()
 }
 
 /// A database of its own for one test: an empty schema. `None` if this machine has no server.
