@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Clock, IssuerId};
+use crate::model::{Clock, IssuerId, Tick};
 use crate::plan::{Database, Postgres};
 use crate::store::cuts::Reach;
 use crate::store::revocations::{Cause, Revocations};
@@ -22,8 +22,11 @@ pub(super) fn open(database: &Database, settings: &Settings, surroundings: &Surr
                 clock: Arc::clone(&surroundings.clock),
             };
             let hearer = settings.serves.then(|| Arc::new(hearer) as Arc<dyn Hearer>);
+            if settings.serves {
+                surroundings.revocations.outbox().listen();
+            }
             let readers = if settings.serves { server.readers } else { 1 };
-            Ok(StepStore::connect(terms(server, readers, &surroundings.clock)?, hearer, &surroundings.clock)?)
+            Ok(StepStore::connect(terms(server, readers, &surroundings.clock)?, hearer, now)?)
         }
     }
 }
@@ -64,6 +67,14 @@ impl Hearer for Echo {
     }
 
     fn everything(&self) {
-        self.revocations.announce_everything();
+        self.revocations.suspect_all(self.issuer, self.clock.now());
+    }
+
+    fn heard(&self, until: Tick) {
+        self.revocations.outbox().heard(until);
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.revocations.outbox().is_deaf(self.clock.now().tick)
     }
 }

@@ -13,6 +13,7 @@ use self::world::{ISSUER, PASSWORD, PHONE, REDIRECT, World, new_account, new_cli
 use crate::model::{Denial, PrincipalFacts, Secret, TokenKind};
 use crate::plan::{Database, Environment};
 use crate::store::cuts::{Cuts, Reach, Sequence, Watermark};
+use crate::store::sql::postgres::tests::fixture;
 use crate::tokens::account::{AccountId, AccountStatus, NewAccount};
 use crate::tokens::client::{ClientRight, NewClient};
 use crate::tokens::keyring::fingerprint;
@@ -517,6 +518,27 @@ async fn what_one_gateway_ends_another_on_its_database_hears_of() {
     let disable = async { assert!(service.switch_account(world.account.id, AccountStatus::Disabled).await.unwrap()) };
     is_heard_of(&world, &other, &pair.access, disable).await;
     assert_eq!(other.1.introspect(pair.access.expose()).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_token_is_looked_up_while_the_thread_that_reads_what_others_end_hangs() {
+    let world = World::new().await;
+    let Database::Postgres(server) = &world.plan.database else { return };
+    let pair = tokens(&world).await;
+    let holder = fixture::client(server).await;
+    holder.batch_execute("BEGIN; LOCK TABLE revocation_event IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    assert!(world.service.introspect(pair.access.expose()).await.unwrap().is_some());
+    world.clock.advance(server.max_silence);
+    assert!(world.cuts.outbox().is_deaf(world.service.now().tick));
+    assert!(world.service.introspect(pair.access.expose()).await.is_err(), "an outage, whatever could be read");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    for _ in 0..2000 {
+        if world.service.introspect(pair.access.expose()).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it does not go on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Connection, SimpleQueryMessage, Statement};
 
@@ -56,7 +57,10 @@ pub(crate) struct Session {
     /// Drives the connection; ends with it.
     driver: JoinHandle<()>,
     prepared: RefCell<HashMap<Box<str>, Rc<Prepared>>>,
+    /// How long one statement is waited for.
     deadline: Cell<Duration>,
+    /// When all of them together are given up; never, unless it is said.
+    until: Cell<Option<Instant>>,
     /// A statement failed since this was last looked at: the transaction it was in can only be rolled back.
     failed: Cell<bool>,
     /// Nobody knows any more what the server is doing.
@@ -106,6 +110,7 @@ impl Session {
             driver,
             prepared: RefCell::default(),
             deadline: Cell::new(terms.deadline()),
+            until: Cell::new(None),
             failed: Cell::new(false),
             broken: Cell::new(false),
             woken,
@@ -122,10 +127,18 @@ impl Session {
         self.broken.get() || self.client.is_closed()
     }
 
+    /// From now on all statements together take no longer than this.
+    fn limit(&self, all: Duration) {
+        self.until.set(Some(self.runtime.block_on(async { tokio::time::sleep(all).deadline() })));
+    }
+
     /// Awaits what the server says, for as long as one statement may take.
     fn run<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
-        let deadline = self.deadline.get();
-        let done = self.runtime.block_on(async { tokio::time::timeout(deadline, work).await });
+        let done = self.runtime.block_on(async {
+            let statement = tokio::time::sleep(self.deadline.get()).deadline();
+            let until = self.until.get().map_or(statement, |all| all.min(statement));
+            tokio::time::timeout_at(until, work).await
+        });
         self.failed.set(self.failed.get() || !matches!(done, Ok(Ok(_))));
         if let Ok(done) = done {
             return Ok(done?);

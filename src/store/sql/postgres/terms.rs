@@ -11,9 +11,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::fetch::trust;
 use crate::model::{Clock, Secret};
-use crate::store::sql::OpenFault;
 use crate::store::sql::postgres::Role;
 use crate::store::sql::postgres::primary::Primary;
+use crate::store::sql::{OpenFault, SqlFault};
 
 /// How much longer than the server we wait for it to say that something took too long.
 const BEYOND: Duration = Duration::from_millis(500);
@@ -111,6 +111,15 @@ impl Terms {
         };
         let port = self.server.get_ports().first().copied().unwrap_or_default();
         format!("{database} at {host}:{port}, schema {}", self.schema)
+    }
+
+    /// Says why there is no session: aloud the first time, since the next attempts follow within moments.
+    pub(super) fn complain(&self, fault: &SqlFault, first: bool) {
+        if first {
+            tracing::warn!(place = self.place(), %fault, "no session with the database; trying again until there is one");
+        } else {
+            tracing::debug!(place = self.place(), %fault, "no session with the database");
+        }
     }
 
     /// How long a statement is waited for.

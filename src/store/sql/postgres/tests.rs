@@ -1,5 +1,6 @@
 //! Writers, readers and listeners against a real server.
 
+mod deaf;
 mod fail_over;
 pub(crate) mod fixture;
 mod waiting;
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::model::{Clock, Now, Tick};
+use crate::store::cuts::Hearing;
 use crate::store::sql::postgres::{Ear, Encryption, Listener, Server, Terms, open_server};
 use crate::store::sql::{Db, OpenFault, Readers, Result, Writer};
 use crate::store::sqlite::StoreFault;
@@ -215,6 +217,7 @@ struct Heard {
     looks: Arc<Mutex<Vec<(bool, i64)>>>,
     /// The number of the server's process for its session.
     backend: Arc<AtomicI64>,
+    hearing: Arc<Hearing>,
 }
 
 impl Ear for Heard {
@@ -225,9 +228,9 @@ impl Ear for Heard {
         Ok(())
     }
 
-    fn deaf(&mut self) {}
-
-    fn hearing(&mut self) {}
+    fn heard(&mut self, until: Tick) {
+        self.hearing.heard(until);
+    }
 }
 
 impl Heard {

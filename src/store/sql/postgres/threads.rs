@@ -241,7 +241,7 @@ impl Line {
                     tracing::info!(place = self.terms.place(), "there is a session with the database again");
                     return;
                 }
-                Err(fault) => tracing::debug!(%fault, "no session with the database"),
+                Err(fault) => self.terms.complain(&fault, wait == WAITS.0),
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(longest),

@@ -24,11 +24,10 @@ mod windows;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::model::{Clock, Timestamp};
+use crate::model::Timestamp;
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::sql::postgres::{Listener, Terms, open_server};
 use crate::store::sql::{self, Readers, SqlFault, Writer, open_file};
@@ -50,8 +49,8 @@ pub use schema::SCHEMA_VERSION;
 pub struct StepStore {
     readers: Readers,
     writer: Writer,
-    /// Nobody knows what other gateways have ended since.
-    deaf: Arc<AtomicBool>,
+    /// Who hears of what other gateways end, if there are any.
+    hearer: Option<Arc<dyn Hearer>>,
     _listener: Option<Listener>,
 }
 
@@ -87,7 +86,7 @@ impl StepStore {
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, OpenFault> {
         let place = path.display().to_string();
         let (readers, writer) = open_file(path, "token", READERS, |db| schema::migrate(db, &place, now))?;
-        Ok(Self { readers, writer, deaf: Arc::default(), _listener: None })
+        Ok(Self { readers, writer, hearer: None, _listener: None })
     }
 
     /// Connects to a schema of PostgreSQL, makes it if it is not there, and brings it up to date. `hearer` is told what other
@@ -95,15 +94,19 @@ impl StepStore {
     ///
     /// # Errors
     /// [`OpenFault`].
-    pub(crate) fn connect(terms: Terms, hearer: Option<Arc<dyn Hearer>>, clock: &Arc<dyn Clock>) -> Result<Self, OpenFault> {
-        let now = clock.now().wall;
+    pub(crate) fn connect(terms: Terms, hearer: Option<Arc<dyn Hearer>>, now: Timestamp) -> Result<Self, OpenFault> {
         let place = terms.place();
         let terms = Arc::new(terms);
-        let deaf = Arc::<AtomicBool>::default();
         let (readers, writer) = open_server(&terms, "token", move |db| schema::migrate(db, &place, now))?;
-        let listen = |hearer| Listener::start(&terms, "token-listener", Outbox::new(hearer, Arc::clone(&deaf)));
-        let listener = hearer.map(listen).transpose()?;
-        Ok(Self { readers, writer, deaf, _listener: listener })
+        let listen = |hearer| Listener::start(&terms, "token-listener", Outbox::new(hearer));
+        let listener = hearer.clone().map(listen).transpose()?;
+        Ok(Self { readers, writer, hearer, _listener: listener })
+    }
+
+    /// # Errors
+    /// If other gateways may have ended what here seems to live: the sessions that would say so may be at a server that was left.
+    fn hears(&self) -> Result<(), StoreFault> {
+        if self.hearer.as_ref().is_some_and(|hearer| hearer.is_deaf()) { Err(StoreFault::Failed) } else { Ok(()) }
     }
 }
 
@@ -205,13 +208,12 @@ impl TokenStore for StepStore {
     }
 
     async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault> {
-        if self.deaf.load(Ordering::SeqCst) {
-            return Err(StoreFault::Failed);
-        }
+        self.hears()?;
         self.readers.read(move |db| grants::live_token(db, token, now)).await
     }
 
     async fn live_refresh_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault> {
+        self.hears()?;
         self.readers.read(move |db| grants::live_refresh_token(db, token, now)).await
     }
 

@@ -28,7 +28,8 @@ async fn whoever_waits_while_the_lock_cannot_be_had_is_refused_with_the_first_wh
         );
         until(async || watcher.query(&query, &[]).await.unwrap().len() == 1).await;
     };
-    let (answers, ()) = tokio::join!(biased; join_all((0..MANY).map(|x| writer.step(insert(x)))), give_up);
+    let asked = async { tokio::join!(biased; join_all((0..MANY).map(|x| writer.step(insert(x)))), give_up) };
+    let (answers, ()) = tokio::time::timeout(Duration::from_secs(30), asked).await.expect("one after another");
     assert!(answers.iter().all(|answer| *answer == Err(StoreFault::Failed)), "the lock is held");
     holder.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
     // Nothing is left to recover from, and nothing of what was refused is done later.
