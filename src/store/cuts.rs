@@ -9,11 +9,13 @@
 //!
 //! Self-contained tokens (JWTs) are not loaded from anywhere, so for them a cut must go on denying: see [`Cuts::denies`].
 //! What other gateways publish is heard ([`Cuts::hear`]). While it cannot be heard, nothing that was loaded from an issuer that
-//! can be asked is to be used again: see [`Cuts::is_deaf`].
+//! can be asked is to be used again: see [`Cuts::is_deaf`]; and of the embedded service nothing, while its database cannot be heard:
+//! see [`Cuts::outbox`].
 //!
 //! Deliberately absent: knowledge of what is remembered, and how others are heard (`store::feed`). Whoever remembers asks here,
 //! at every use.
 
+mod hearing;
 mod reach;
 
 use std::collections::HashMap;
@@ -23,6 +25,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::model::{IssuerId, Now, PrincipalFacts, Tick, Timestamp};
+pub use hearing::Hearing;
 pub use reach::{Fingerprint, Reach};
 
 /// Who made a cut. Of a cut that several made, the last of these in this order.
@@ -87,8 +90,10 @@ impl Watermark {
 pub struct Cuts {
     latest: AtomicU64,
     everything: AtomicU64,
-    /// The tick until which others are heard, in milliseconds.
-    heard_until: AtomicU64,
+    /// Until when others are heard who publish what they cut.
+    others: Hearing,
+    /// Until when others are heard who end tokens in the database of the embedded service.
+    outbox: Hearing,
     table: RwLock<Table>,
     retention: Duration,
     capacity: usize,
@@ -150,8 +155,8 @@ impl Cuts {
     }
 
     pub(crate) fn with_capacity(retention: Duration, capacity: usize) -> Self {
-        let (table, heard_until) = (RwLock::default(), AtomicU64::new(u64::MAX));
-        Self { latest: AtomicU64::new(0), everything: AtomicU64::new(0), heard_until, table, retention, capacity }
+        let (table, others, outbox) = (RwLock::default(), Hearing::default(), Hearing::default());
+        Self { latest: AtomicU64::new(0), everything: AtomicU64::new(0), others, outbox, table, retention, capacity }
     }
 
     /// How long cuts are remembered.
@@ -225,19 +230,26 @@ impl Cuts {
 
     /// There are others, of whom nothing has been heard yet.
     pub fn listen(&self) {
-        self.heard_until.store(0, Ordering::Release);
+        self.others.listen();
     }
 
     /// Whatever others cut until now, or will until `until`, is heard in time.
     pub fn heard(&self, until: Tick) {
-        self.heard_until.fetch_max(until.as_millis(), Ordering::AcqRel);
+        self.others.heard(until);
     }
 
     /// Whether others may have cut something that is not heard in time. What was loaded from an issuer that can be asked is
     /// not to be used again then; what is loaded for a request is good for that request. Never, if there are no others.
     #[must_use]
     pub fn is_deaf(&self, now: Tick) -> bool {
-        now.as_millis() >= self.heard_until.load(Ordering::Acquire)
+        self.others.is_deaf(now)
+    }
+
+    /// The same of who ends tokens of the embedded service in the database that gateways share: of its tokens nothing that is
+    /// remembered is to be used while it is deaf.
+    #[must_use]
+    pub fn outbox(&self) -> &Hearing {
+        &self.outbox
     }
 
     /// Cuts everything that was loaded, after a gap in which cuts may have been missed. JWTs are loaded from nowhere: what

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{IssuerId, Now, Timestamp};
-use crate::store::cuts::{Cuts, Reach, Sequence};
+use crate::store::cuts::{Cuts, Hearing, Reach, Sequence};
 
 /// How this process came to know of a revocation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -186,9 +186,15 @@ impl Revocations {
         }
     }
 
-    /// Cuts everything that was loaded, because nobody knows what was ended meanwhile.
-    pub fn announce_everything(&self) {
-        self.cuts.publish_everything();
+    /// Cuts whatever was loaded of an issuer, because nobody knows what of it was ended meanwhile.
+    pub fn suspect_all(&self, issuer: IssuerId, now: Now) {
+        self.cuts.hear(issuer, None, now.wall, now);
+    }
+
+    /// Until when it is heard what ends in the database of the embedded service.
+    #[must_use]
+    pub fn outbox(&self) -> &Hearing {
+        self.cuts.outbox()
     }
 }
 

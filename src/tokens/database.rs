@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Clock, IssuerId};
+use crate::model::{Clock, IssuerId, Tick};
 use crate::plan::{Database, Postgres};
 use crate::store::cuts::Reach;
 use crate::store::revocations::{Cause, Revocations};
@@ -22,18 +22,21 @@ pub(super) fn open(database: &Database, settings: &Settings, surroundings: &Surr
                 clock: Arc::clone(&surroundings.clock),
             };
             let hearer = settings.serves.then(|| Arc::new(hearer) as Arc<dyn Hearer>);
+            if settings.serves {
+                surroundings.revocations.outbox().listen();
+            }
             let readers = if settings.serves { server.readers } else { 1 };
-            Ok(StepStore::connect(terms(server, readers)?, hearer, &surroundings.clock)?)
+            Ok(StepStore::connect(terms(server, readers, &surroundings.clock)?, hearer, now)?)
         }
     }
 }
 
-fn terms(from: &Postgres, readers: usize) -> Result<Terms, StartFault> {
+fn terms(from: &Postgres, readers: usize, clock: &Arc<dyn Clock>) -> Result<Terms, StartFault> {
     let encryption = match &from.tls {
         Some(tls) => tls.ca_file.as_deref().map_or(Encryption::BySystem, Encryption::ByFile),
         None => Encryption::None,
     };
-    let terms = Terms::new(&Server {
+    let server = Server {
         host: &from.host,
         port: from.port,
         database: &from.database,
@@ -45,8 +48,8 @@ fn terms(from: &Postgres, readers: usize) -> Result<Terms, StartFault> {
         connect_timeout: from.connect_timeout,
         statement_timeout: from.statement_timeout,
         silence: from.max_silence,
-    });
-    Ok(terms.map_err(OpenFault::from)?)
+    };
+    Ok(Terms::new(&server, Arc::clone(clock)).map_err(OpenFault::from)?)
 }
 
 /// Cuts here what was ended through another gateway. What was ended through this one comes back too, and is cut once more:
@@ -64,6 +67,14 @@ impl Hearer for Echo {
     }
 
     fn everything(&self) {
-        self.revocations.announce_everything();
+        self.revocations.suspect_all(self.issuer, self.clock.now());
+    }
+
+    fn heard(&self, until: Tick) {
+        self.revocations.outbox().heard(until);
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.revocations.outbox().is_deaf(self.clock.now().tick)
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct Readings {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Reading {
-    /// When the last that succeeded began, and how often others had begun to be heard by then.
-    done: Option<(Tick, u64)>,
+    /// When the last that succeeded began, and how often hearing others had begun anew by then, if they were heard.
+    done: Option<(Tick, Option<u64>)>,
     /// When the last one failed, if it was the last of all.
     failed: Option<Tick>,
 }
@@ -44,8 +44,8 @@ impl Reading {
     }
 
     /// Whether others have been heard without a break since.
-    fn is_whole(self, breaks: u64) -> bool {
-        self.done.is_some_and(|(_, by_then)| by_then == breaks)
+    fn is_whole(self, heard_since: Option<u64>) -> bool {
+        heard_since.is_some() && self.done.is_some_and(|(_, by_then)| by_then == heard_since)
     }
 
     fn has_just_failed(self, now: Tick) -> bool {
@@ -58,10 +58,13 @@ impl Readings {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, began: Tick, breaks: u64, read: bool) {
+    fn note(&self, began: Tick, heard_since: Option<u64>, read: bool) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last =
-            if read { Reading { done: Some((began, breaks)), failed: None } } else { Reading { failed: Some(began), ..*last } };
+        *last = if read {
+            Reading { done: Some((began, heard_since)), failed: None }
+        } else {
+            Reading { failed: Some(began), ..*last }
+        };
     }
 }
 
@@ -207,7 +210,7 @@ impl TokenService {
     /// `StoreUnavailable`, `Internal`.
     pub(super) async fn sign(&self, what: &Statement<'_>) -> Result<Secret, Denial> {
         if let Some(signing) = &self.signing {
-            self.read_keys_unless(signing, |last, _| last.is_whole(self.store.breaks())).await?;
+            self.read_keys_unless(signing, |last, _| last.is_whole(self.store.heard_since())).await?;
         }
         let signed = self.signing.as_ref().and_then(|signing| signing.sign(what, self.entropy()));
         signed.ok_or_else(|| self.fault("a token cannot be signed"))
@@ -245,9 +248,9 @@ impl TokenService {
     }
 
     async fn reload_keys(&self, signing: &Signing) -> Result<(), Denial> {
-        let (began, breaks) = (self.now().tick, self.store.breaks());
+        let (began, heard_since) = (self.now().tick, self.store.heard_since());
         let read = self.read_keys(signing).await;
-        self.readings.note(began, breaks, read.is_ok());
+        self.readings.note(began, heard_since, read.is_ok());
         read
     }
 

@@ -227,7 +227,11 @@ impl Shared {
     }
 
     fn is_deaf(&self, issuer: &KnownIssuer, now: Now) -> bool {
-        issuer.terms.ageing == Ageing::Lagging && self.cuts.is_deaf(now.tick)
+        match issuer.terms.ageing {
+            Ageing::Lagging => self.cuts.is_deaf(now.tick),
+            Ageing::Exact => self.cuts.outbox().is_deaf(now.tick),
+            Ageing::SelfContained => false,
+        }
     }
 
     fn is_inactive(&self, issuer: &KnownIssuer, digest: Digest, now: Now) -> bool {

@@ -31,6 +31,15 @@ pub enum SqlFault {
     /// The session with the server ended.
     #[error("the session with the server is gone")]
     Lost,
+    /// The server is a standby, or takes no writes any more.
+    #[error("the server takes no writes")]
+    ReadOnly,
+    /// The server is not the one that revocations are read from.
+    #[error("the server is another one than revocations are read from")]
+    OtherServer,
+    /// The server is one that a fail-over has left behind.
+    #[error("the server was left behind by a fail-over: its timeline is older than one that was seen")]
+    Behind,
     /// A step went on after one of its statements had failed: a mistake in this program.
     #[error("a statement failed and the step went on")]
     Unnoticed,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Timestamp, TokenKind};
+use crate::model::{Tick, Timestamp, TokenKind};
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::tokens::account::{Account, AccountId, AccountKind, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
@@ -22,6 +22,10 @@ pub trait Hearer: Send + Sync + fmt::Debug {
     fn ended(&self, reach: Reach);
     /// Nobody knows what: it may be anything.
     fn everything(&self);
+    /// Whatever they ended until now, or will until then, is heard in time.
+    fn heard(&self, until: Tick);
+    /// Whether they may have ended something that is not heard in time.
+    fn is_deaf(&self) -> bool;
 }
 
 mod attempts;

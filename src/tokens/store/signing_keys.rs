@@ -14,8 +14,8 @@ pub trait SigningKeyStore: Send + Sync + fmt::Debug {
     async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreFault>;
     /// Keeps a key. False, and nothing kept, if there is one that begins to sign later than `unless_after`.
     async fn add_signing_key(&self, key: SigningKeyRow, unless_after: Timestamp) -> Result<bool, StoreFault>;
-    /// How often there was a break in hearing what other gateways on this database do.
-    fn breaks(&self) -> u64;
+    /// How often hearing what other gateways do on this database has begun anew; `None` while they may not be heard.
+    fn heard_since(&self) -> Option<u64>;
     /// Forgets a key.
     async fn forget_signing_key(&self, kid: &str) -> Result<(), StoreFault>;
 }

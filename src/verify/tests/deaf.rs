@@ -75,3 +75,23 @@ async fn who_is_asked_in_this_process_and_who_cannot_be_asked_is_believed_all_th
         assert_eq!(script.calls(), 1, "{ageing:?}");
     }
 }
+
+#[tokio::test]
+async fn the_embedded_service_is_asked_for_each_request_while_its_database_is_not_heard() {
+    let script = Arc::new(Script::default());
+    let bench = bench(&script, Ageing::Exact);
+    bench.cuts.outbox().listen();
+    bench.cuts.outbox().heard(bench.in_a(SECOND));
+    for asked in [1, 1] {
+        bench.passes("token").await.unwrap();
+        assert_eq!(script.calls(), asked);
+    }
+    bench.clock.forward(SECOND);
+    for asked in [2, 3] {
+        bench.passes("token").await.unwrap();
+        assert_eq!(script.calls(), asked, "nobody has to notice that nothing is heard");
+    }
+    bench.cuts.outbox().heard(bench.in_a(SECOND));
+    bench.passes("token").await.unwrap();
+    assert_eq!(script.calls(), 3, "and what was remembered meanwhile is good again");
+}

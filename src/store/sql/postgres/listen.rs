@@ -1,7 +1,8 @@
 //! Hearing of what others commit: a session that is woken by them, and looks by itself every second.
 //!
 //! A notification only wakes; what happened is in a table, which whoever listens reads from where it stopped. So nothing is
-//! missed over a lost session, and nothing depends on a notification that never came.
+//! missed over a lost session, and nothing depends on a notification that never came. Each look says until when it is good
+//! enough; nothing here has to notice that there are no more of them.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,21 +10,20 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::model::{Clock, Tick};
+use crate::model::Tick;
 use crate::store::sql::postgres::{Role, Session, Terms, runtime};
 use crate::store::sql::{Db, OpenFault, Result, SqlFault};
 
 /// Who is told.
 pub(crate) trait Ear: Send + 'static {
-    /// Reads what is new; `anew` over a session that has just been opened.
+    /// Reads what is new; `anew` over a session that has just been opened. No session that was opened before that one is used
+    /// any more then.
     ///
     /// # Errors
     /// Whatever the database says; it is tried again.
     fn look(&mut self, db: &Db<'_>, anew: bool) -> Result<()>;
-    /// Nothing could be read for longer than may be.
-    fn deaf(&mut self);
-    /// It can be read again, and has been.
-    fn hearing(&mut self);
+    /// All that was committed by the beginning of the last look has been read. That is good enough until then.
+    fn heard(&mut self, until: Tick);
 }
 
 /// A thread that listens.
@@ -38,11 +38,11 @@ impl Listener {
     ///
     /// # Errors
     /// If there is no session, or the first look fails.
-    pub(crate) fn start(terms: &Arc<Terms>, name: &str, clock: Arc<dyn Clock>, mut ear: impl Ear) -> Result<Self, OpenFault> {
+    pub(crate) fn start(terms: &Arc<Terms>, name: &str, mut ear: impl Ear) -> Result<Self, OpenFault> {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let terms = Arc::clone(terms);
-        let work = move || match Listening::open(&terms, clock, &mut ear) {
+        let work = move || match Listening::open(&terms, &mut ear) {
             Ok(mut listening) => {
                 drop(ready.send(Ok(())));
                 listening.go_on(&mut ear, stopped);
@@ -69,10 +69,10 @@ struct Listening {
     runtime: std::rc::Rc<tokio::runtime::Runtime>,
     terms: Arc<Terms>,
     session: Option<Session>,
-    /// Until then all was read.
+    /// Until when what was read is good enough.
     heard: Tick,
-    clock: Arc<dyn Clock>,
-    deaf: bool,
+    /// It was said that it is no more.
+    complained: bool,
     /// Nothing was read over this session.
     anew: bool,
     wait: Duration,
@@ -87,77 +87,75 @@ enum Next {
 }
 
 impl Listening {
-    fn open(terms: &Arc<Terms>, clock: Arc<dyn Clock>, ear: &mut impl Ear) -> Result<Self, OpenFault> {
+    fn open(terms: &Arc<Terms>, ear: &mut impl Ear) -> Result<Self, OpenFault> {
         let runtime = runtime().map_err(OpenFault::Thread)?;
         let failed = |source| OpenFault::Database { place: terms.place().into(), source };
         let session = runtime.block_on(Self::connect(&runtime, terms)).map_err(failed)?;
-        ear.look(&Db::Postgres(&session), true).map_err(failed)?;
-        let (terms, session, heard) = (Arc::clone(terms), Some(session), clock.now().tick);
-        Ok(Self { runtime, terms, session, heard, clock, deaf: false, anew: false, wait: SHORTEST })
+        let (terms, session) = (Arc::clone(terms), Some(session));
+        let mut listening =
+            Self { runtime, terms, session, heard: Tick::default(), complained: false, anew: true, wait: SHORTEST };
+        listening.look(ear).map_err(failed)?;
+        Ok(listening)
     }
 
-    /// Listens before it looks, so that nothing falls in between.
+    /// Listens before it looks, so that nothing falls in between. From now on the server that it finds counts, and every other
+    /// session of this gateway is opened anew before it is used.
     async fn connect(runtime: &std::rc::Rc<tokio::runtime::Runtime>, terms: &Terms) -> Result<Session> {
-        let session = Session::connect(runtime, terms, Role::Write).await?;
+        let session = Session::connect(runtime, terms, Role::Listen).await?;
         session.client.batch_execute(&format!("LISTEN \"{}\"", terms.channel())).await?;
         Ok(session)
     }
 
     fn go_on(&mut self, ear: &mut impl Ear, mut stopped: oneshot::Receiver<()>) {
         loop {
-            let next = if self.session.is_some() { self.await_news(&mut stopped) } else { self.reconnect(&mut stopped) };
+            let mut next = if self.session.is_some() { self.await_news(&mut stopped) } else { self.reconnect(&mut stopped) };
+            if next == Next::Look
+                && let Err(fault) = self.look(ear)
+            {
+                tracing::warn!(place = self.terms.place(), %fault, "revocations of other gateways were not read");
+                next = self.rest(&mut stopped);
+            }
             match next {
                 Next::Stop => return,
-                Next::Lost => self.session = None,
-                Next::Look => self.look(ear),
-            }
-            if !self.deaf && self.left().is_zero() {
-                self.deaf = true;
-                tracing::warn!(place = self.terms.place(), "revocations of other gateways cannot be read: nothing is trusted");
-                ear.deaf();
-            }
-        }
-    }
-
-    /// How long it may still take until something is read; without a bound once that is over.
-    fn left(&self) -> Duration {
-        if self.deaf {
-            self.terms.deadline()
-        } else {
-            self.terms.silence.saturating_sub(self.clock.now().tick.since(self.heard))
-        }
-    }
-
-    fn look(&mut self, ear: &mut impl Ear) {
-        let Some(session) = &self.session else { return };
-        let began = self.clock.now().tick;
-        session.deadline.set(self.left().min(self.terms.deadline()));
-        match ear.look(&Db::Postgres(session), std::mem::take(&mut self.anew)) {
-            Ok(()) => {
-                self.heard = began;
-                self.wait = SHORTEST;
-                if std::mem::take(&mut self.deaf) {
-                    tracing::info!(place = self.terms.place(), "revocations of other gateways are read again");
-                    ear.hearing();
-                }
-            }
-            Err(fault) => {
-                tracing::warn!(place = self.terms.place(), %fault, "revocations of other gateways were not read");
                 // The next session begins anew, whatever this one has read.
-                self.session = None;
+                Next::Lost => self.session = None,
+                Next::Look => {}
             }
+            let deaf = self.terms.clock.now().tick >= self.heard;
+            if deaf && !self.complained {
+                tracing::warn!(place = self.terms.place(), "revocations of other gateways cannot be read: nothing is trusted");
+            } else if self.complained && !deaf {
+                tracing::info!(place = self.terms.place(), "revocations of other gateways are read again");
+            }
+            self.complained = deaf;
         }
+    }
+
+    /// Reads what is new and sees that the server still takes writes, within one deadline for all of it. What that brings is as
+    /// good as it was when it began.
+    fn look(&mut self, ear: &mut impl Ear) -> Result<()> {
+        let Some(session) = &self.session else { return Err(SqlFault::Lost) };
+        let began = self.terms.clock.now().tick;
+        session.limit(self.terms.deadline().min(self.terms.silence));
+        ear.look(&Db::Postgres(session), std::mem::take(&mut self.anew))?;
+        session.takes_writes()?;
+        self.heard = began.after(self.terms.silence);
+        self.wait = SHORTEST;
+        ear.heard(self.heard);
+        Ok(())
     }
 
     fn await_news(&mut self, stopped: &mut oneshot::Receiver<()>) -> Next {
         let Some(session) = &mut self.session else { return Next::Lost };
-        let pause = (self.terms.silence / 2).min(Duration::from_secs(1));
+        // As often as the feed looks at its store: three looks may be late.
+        let pause = (self.terms.silence / 4).min(Duration::from_secs(1));
         let woken = Arc::clone(&session.woken);
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stopped => Next::Stop,
                 () = session.lost() => Next::Lost,
+                () = self.terms.primary.doubted() => Next::Lost,
                 () = woken.notified() => Next::Look,
                 () = tokio::time::sleep(pause) => Next::Look,
             }
@@ -166,8 +164,7 @@ impl Listening {
 
     /// One attempt, and the wait after it if it fails.
     fn reconnect(&mut self, stopped: &mut oneshot::Receiver<()>) -> Next {
-        let limit = self.left().min(self.terms.connect);
-        let attempt = async { tokio::time::timeout(limit, Self::connect(&self.runtime, &self.terms)).await };
+        let attempt = async { tokio::time::timeout(self.terms.connect, Self::connect(&self.runtime, &self.terms)).await };
         let connected = self.runtime.block_on(async {
             tokio::select! {
                 biased;
@@ -175,22 +172,31 @@ impl Listening {
                 connected = attempt => Some(connected.unwrap_or(Err(SqlFault::TimedOut))),
             }
         });
-        let wait = self.wait.min(self.left());
         match connected {
             None => Next::Stop,
             Some(Ok(session)) => {
                 (self.session, self.anew) = (Some(session), true);
                 Next::Look
             }
-            Some(Err(_)) => self.runtime.block_on(async {
-                self.wait = (self.wait * 2).min(LONGEST);
-                tokio::select! {
-                    biased;
-                    _ = stopped => Next::Stop,
-                    () = tokio::time::sleep(wait) => Next::Lost,
-                }
-            }),
+            Some(Err(fault)) => {
+                self.terms.complain(&fault, self.wait == SHORTEST);
+                self.rest(stopped)
+            }
         }
+    }
+
+    /// Waits before it connects again, longer each time until a look comes through: every session that is opened here has all
+    /// others of the gateway opened anew.
+    fn rest(&mut self, stopped: &mut oneshot::Receiver<()>) -> Next {
+        let wait = self.wait;
+        self.wait = (wait * 2).min(LONGEST);
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = stopped => Next::Stop,
+                () = tokio::time::sleep(wait) => Next::Lost,
+            }
+        })
     }
 }
 

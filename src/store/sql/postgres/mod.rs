@@ -7,6 +7,8 @@
 mod dialect;
 mod listen;
 mod open;
+mod primary;
+mod queue;
 mod terms;
 mod threads;
 mod wire;
@@ -20,9 +22,11 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Connection, Statement};
+use tokio_postgres::{AsyncMessage, Client, Connection, SimpleQueryMessage, Statement};
 
+use crate::store::sql::postgres::primary::Identity;
 use crate::store::sql::{Params, Result, Row, SqlFault};
 
 pub(crate) use listen::{Ear, Listener};
@@ -37,10 +41,12 @@ const PREPARED: usize = 256;
 /// What a session is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
-    /// To write, and to be told.
+    /// To write.
     Write,
     /// To read only.
     Read,
+    /// To be told, which says which server counts.
+    Listen,
 }
 
 /// A session with a server, owned by one thread.
@@ -51,12 +57,17 @@ pub(crate) struct Session {
     /// Drives the connection; ends with it.
     driver: JoinHandle<()>,
     prepared: RefCell<HashMap<Box<str>, Rc<Prepared>>>,
+    /// How long one statement is waited for.
     deadline: Cell<Duration>,
+    /// When all of them together are given up; never, unless it is said.
+    until: Cell<Option<Instant>>,
     /// A statement failed since this was last looked at: the transaction it was in can only be rolled back.
     failed: Cell<bool>,
     /// Nobody knows any more what the server is doing.
     broken: Cell<bool>,
     woken: Arc<Notify>,
+    /// When it was opened: in a later era it is not to be used.
+    era: u64,
 }
 
 #[derive(Debug)]
@@ -75,6 +86,7 @@ impl Session {
     /// Connects, and settles how this session works. To be awaited on `runtime`.
     async fn connect(runtime: &Rc<Runtime>, terms: &Terms, role: Role) -> Result<Self> {
         let connected = tokio::time::timeout(terms.connect, async {
+            let era = terms.primary.era();
             let woken = Arc::new(Notify::new());
             let (client, driver) = if let Some(tls) = &terms.tls {
                 let (client, connection) = terms.server.connect(tls.clone()).await?;
@@ -84,18 +96,25 @@ impl Session {
                 (client, tokio::spawn(drive(connection, Arc::clone(&woken))))
             };
             client.batch_execute(&terms.opening(role)).await?;
-            Ok::<_, SqlFault>((client, driver, woken))
+            let server = identity(&client).await?;
+            let era = match role {
+                Role::Listen => terms.primary.hear(server)?,
+                Role::Write | Role::Read => terms.primary.meet(server).map(|()| era)?,
+            };
+            Ok::<_, SqlFault>((client, driver, woken, era))
         });
-        let (client, driver, woken) = connected.await.map_err(|_| SqlFault::TimedOut)??;
+        let (client, driver, woken, era) = connected.await.map_err(|_| SqlFault::TimedOut)??;
         Ok(Self {
             runtime: Rc::clone(runtime),
             client,
             driver,
             prepared: RefCell::default(),
             deadline: Cell::new(terms.deadline()),
+            until: Cell::new(None),
             failed: Cell::new(false),
             broken: Cell::new(false),
             woken,
+            era,
         })
     }
 
@@ -108,16 +127,33 @@ impl Session {
         self.broken.get() || self.client.is_closed()
     }
 
+    /// From now on all statements together take no longer than this.
+    fn limit(&self, all: Duration) {
+        self.until.set(Some(self.runtime.block_on(async { tokio::time::sleep(all).deadline() })));
+    }
+
     /// Awaits what the server says, for as long as one statement may take.
     fn run<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
-        let deadline = self.deadline.get();
-        let done = self.runtime.block_on(async { tokio::time::timeout(deadline, work).await });
+        let done = self.runtime.block_on(async {
+            let statement = tokio::time::sleep(self.deadline.get()).deadline();
+            let until = self.until.get().map_or(statement, |all| all.min(statement));
+            tokio::time::timeout_at(until, work).await
+        });
         self.failed.set(self.failed.get() || !matches!(done, Ok(Ok(_))));
         if let Ok(done) = done {
             return Ok(done?);
         }
         self.broken.set(true);
         Err(SqlFault::TimedOut)
+    }
+
+    /// Whether the server still takes writes: one that was fenced off, or is a standby, knows only what was.
+    fn takes_writes(&self) -> Result<()> {
+        let read = |row: &Row<'_>| row.get::<_, Box<str>>(0);
+        match self.optional("SELECT current_setting('transaction_read_only')", &(), read)?.as_deref() {
+            Some("off") => Ok(()),
+            Some(_) | None => Err(SqlFault::ReadOnly),
+        }
     }
 
     /// Does a few statements without parameters in one go.
@@ -206,6 +242,23 @@ where
             woken.notify_one();
         }
     }
+}
+
+/// Which server a session is at; `None` if it does not tell.
+async fn identity(client: &Client) -> Result<Option<Identity>> {
+    const QUESTION: &str = "SELECT system_identifier::text, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+                            FROM pg_control_system()";
+    let messages = match client.simple_query(QUESTION).await {
+        Ok(messages) => messages,
+        // It has no such functions, or not for everybody. That it was stopped or took too long is no answer (class 57).
+        Err(error) if error.code().is_some_and(|code| !code.code().starts_with("57")) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(messages.iter().find_map(|message| {
+        let SimpleQueryMessage::Row(row) = message else { return None };
+        let timeline = u32::from_str_radix(row.get(1)?, 16).ok()?;
+        Some(Identity { system: row.get(0)?.into(), timeline })
+    }))
 }
 
 /// What went wrong, in a line without data: the detail of an error may hold what is in a row.

@@ -1,6 +1,7 @@
 //! Where the server is, and how long it may take.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -9,15 +10,15 @@ use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::fetch::trust;
-use crate::model::Secret;
-use crate::store::sql::OpenFault;
+use crate::model::{Clock, Secret};
 use crate::store::sql::postgres::Role;
+use crate::store::sql::postgres::primary::Primary;
+use crate::store::sql::{OpenFault, SqlFault};
 
 /// How much longer than the server we wait for it to say that something took too long.
 const BEYOND: Duration = Duration::from_millis(500);
 
 /// Where the server is, and how it is used.
-#[derive(Clone)]
 pub(crate) struct Terms {
     pub(super) server: Config,
     pub(super) tls: Option<MakeRustlsConnect>,
@@ -27,6 +28,10 @@ pub(crate) struct Terms {
     pub(super) readers: usize,
     /// How long nothing may be heard before everything that is remembered counts as stale.
     pub(super) silence: Duration,
+    /// By which waits are measured.
+    pub(super) clock: Arc<dyn Clock>,
+    /// Which server all sessions are to be at.
+    pub(super) primary: Primary,
 }
 
 impl std::fmt::Debug for Terms {
@@ -67,7 +72,7 @@ pub(crate) struct Server<'a> {
 impl Terms {
     /// # Errors
     /// If the certificates to trust cannot be had.
-    pub(crate) fn new(server: &Server<'_>) -> Result<Self, OpenFault> {
+    pub(crate) fn new(server: &Server<'_>, clock: Arc<dyn Clock>) -> Result<Self, OpenFault> {
         let tls = match server.encryption {
             Encryption::None => None,
             Encryption::BySystem => Some(trust(None)?),
@@ -91,6 +96,8 @@ impl Terms {
             connect: server.connect_timeout,
             readers: server.readers,
             silence: server.silence,
+            clock,
+            primary: Primary::new(),
         })
     }
 
@@ -106,6 +113,15 @@ impl Terms {
         format!("{database} at {host}:{port}, schema {}", self.schema)
     }
 
+    /// Says why there is no session: aloud the first time, since the next attempts follow within moments.
+    pub(super) fn complain(&self, fault: &SqlFault, first: bool) {
+        if first {
+            tracing::warn!(place = self.place(), %fault, "no session with the database; trying again until there is one");
+        } else {
+            tracing::debug!(place = self.place(), %fault, "no session with the database");
+        }
+    }
+
     /// How long a statement is waited for.
     pub(super) fn deadline(&self) -> Duration {
         self.statement + BEYOND
@@ -114,12 +130,13 @@ impl Terms {
     /// The statements with which a session begins.
     pub(super) fn opening(&self, role: Role) -> String {
         let (schema, limit) = (&self.schema, self.statement.as_millis().max(1));
-        let read_only = if role == Role::Read { "on" } else { "off" };
+        // Whoever writes leaves it as it is: a server that is told to take no writes any more is to take none of ours.
+        let read_only = if role == Role::Read { "SET default_transaction_read_only = on;" } else { "" };
         // An answer that was given survives a power cut: a server that is told not to wait for its disk is told to wait. One
         // that waits for its standbys too goes on doing so.
         format!(
             "SET search_path TO \"{schema}\"; SET statement_timeout = {limit}; SET lock_timeout = {limit};
-             SET idle_in_transaction_session_timeout = {limit}; SET default_transaction_read_only = {read_only};
+             SET idle_in_transaction_session_timeout = {limit}; {read_only}
              SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning;
              SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         )

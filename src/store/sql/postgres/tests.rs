@@ -1,10 +1,16 @@
 //! Writers, readers and listeners against a real server.
 
+mod deaf;
+mod fail_over;
 pub(crate) mod fixture;
+mod waiting;
 
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::model::{Clock, Now, Tick};
+use crate::store::cuts::Hearing;
 use crate::store::sql::postgres::{Ear, Encryption, Listener, Server, Terms, open_server};
 use crate::store::sql::{Db, OpenFault, Readers, Result, Writer};
 use crate::store::sqlite::StoreFault;
@@ -14,7 +20,11 @@ fn terms() -> Option<Arc<Terms>> {
 }
 
 fn of(database: &crate::plan::Postgres) -> Arc<Terms> {
-    let terms = Terms::new(&Server {
+    by(database, Arc::new(Still))
+}
+
+fn by(database: &crate::plan::Postgres, clock: Arc<dyn Clock>) -> Arc<Terms> {
+    let server = Server {
         host: &database.host,
         port: database.port,
         database: &database.database,
@@ -26,8 +36,8 @@ fn of(database: &crate::plan::Postgres) -> Arc<Terms> {
         connect_timeout: database.connect_timeout,
         statement_timeout: database.statement_timeout,
         silence: database.max_silence,
-    });
-    Arc::new(terms.unwrap())
+    };
+    Arc::new(Terms::new(&server, clock).unwrap())
 }
 
 fn tables(db: &Db<'_>) {
@@ -179,31 +189,62 @@ async fn a_server_that_is_not_there_is_said_so_and_waited_for_no_longer_than_tol
 #[derive(Debug)]
 struct Still;
 
-impl crate::model::Clock for Still {
-    fn now(&self) -> crate::model::Now {
-        crate::model::Now::default()
+impl Clock for Still {
+    fn now(&self) -> Now {
+        Now::default()
+    }
+}
+
+/// A clock that is set by hand.
+#[derive(Debug, Default)]
+struct ByHand(AtomicU64);
+
+impl ByHand {
+    fn forward(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ByHand {
+    fn now(&self) -> Now {
+        Now { tick: Tick::from_millis(self.0.load(Ordering::SeqCst)), ..Now::default() }
     }
 }
 
 /// Remembers what it is told.
 #[derive(Clone, Debug, Default)]
-struct Heard(Arc<Mutex<Vec<(bool, i64)>>>);
+struct Heard {
+    looks: Arc<Mutex<Vec<(bool, i64)>>>,
+    /// The number of the server's process for its session.
+    backend: Arc<AtomicI64>,
+    hearing: Arc<Hearing>,
+}
 
 impl Ear for Heard {
     fn look(&mut self, db: &Db<'_>, anew: bool) -> Result<()> {
         let rows: i64 = db.one("SELECT count(*) FROM t", (), |row| row.get(0))?;
-        self.0.lock().unwrap().push((anew, rows));
+        self.backend.store(backend(db)?, Ordering::SeqCst);
+        self.looks.lock().unwrap().push((anew, rows));
         Ok(())
     }
 
-    fn deaf(&mut self) {}
-
-    fn hearing(&mut self) {}
+    fn heard(&mut self, until: Tick) {
+        self.hearing.heard(until);
+    }
 }
 
 impl Heard {
     fn last(&self) -> (bool, i64) {
-        *self.0.lock().unwrap().last().unwrap()
+        *self.looks.lock().unwrap().last().unwrap()
+    }
+
+    /// How often it looked over a new session.
+    fn sessions(&self) -> usize {
+        self.looks.lock().unwrap().iter().filter(|(anew, _)| *anew).count()
+    }
+
+    fn backend(&self) -> i64 {
+        self.backend.load(Ordering::SeqCst)
     }
 }
 
@@ -212,7 +253,7 @@ async fn who_listens_is_woken_by_a_commit_and_looks_anew_over_a_new_session() {
     let Some(terms) = terms() else { return };
     let (readers, writer) = open(&terms);
     let heard = Heard::default();
-    let _listener = Listener::start(&terms, "test-listener", Arc::new(Still), heard.clone()).unwrap();
+    let _listener = Listener::start(&terms, "test-listener", heard.clone()).unwrap();
     assert_eq!(heard.last(), (true, 0));
     let tell = |db: &Db<'_>| {
         insert(1)(db)?;
@@ -220,13 +261,11 @@ async fn who_listens_is_woken_by_a_commit_and_looks_anew_over_a_new_session() {
     };
     writer.step(tell).await.unwrap();
     until(async || heard.last() == (false, 1)).await;
-    let end = |db: &Db<'_>| {
-        let query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT count(*) FROM t'";
-        db.execute(query, ()).map(|_| ())
-    };
+    let listening = heard.backend();
+    let end = move |db: &Db<'_>| db.execute("SELECT pg_terminate_backend(?1)", [listening]).map(|_| ());
     readers.read(end).await.unwrap();
     writer.step(insert(2)).await.ok();
-    until(async || heard.0.lock().unwrap().iter().filter(|(anew, _)| *anew).count() == 2).await;
+    until(async || heard.sessions() == 2).await;
 }
 
 /// How many steps a second one gateway and two get through, with a server that waits for its disk:

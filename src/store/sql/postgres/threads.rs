@@ -3,42 +3,34 @@
 //! A writer takes a lock of its schema for the length of a transaction, and so the writers of all gateways come one after
 //! another: a step means what it means on SQLite, whose writer is alone, and the order of numbers is the order of commits.
 //!
-//! A session that is lost is opened anew by its thread, after a wait that grows to a second. Until then whoever waits, and
-//! whoever comes, is told at once. A commit whose answer was lost may have been kept: the fault that is told then means that
-//! nobody knows.
+//! A session that is lost is opened anew by its thread, after a wait that grows to a second. While no thread of a crew has one,
+//! whoever waits, and whoever comes, is told at once. If the lock cannot be had (a migration, a commit elsewhere that waits for
+//! a standby, a gateway that hangs), whoever waits by then is told the same, together with whom it was asked for; whoever comes
+//! later tries anew. So nobody waits for more than one `lock_timeout`, however many there are. A step that has waited too long
+//! otherwise is refused before it is begun, and one that was begun is waited for: what is told is what happened.
+//!
+//! A session that was opened before the listener heard anew is given up before anything else is asked of it (`primary`).
+//!
+//! A commit whose answer was lost may have been kept: the fault that is told then means that nobody knows.
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::oneshot;
 
+use crate::store::sql::postgres::queue::{Done, Waiting, Work, Works};
 use crate::store::sql::postgres::{Role, Session, Terms, runtime};
 use crate::store::sql::{Db, OpenFault, Result, SqlFault};
 use crate::store::sqlite::StoreFault;
-
-/// Steps that may wait for a thread.
-const QUEUE: usize = 512;
 
 /// Steps that are committed together at most.
 const GROUP: usize = 64;
 
 /// Between two attempts to connect: the first, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-
-type Work = Box<dyn FnOnce(&Db<'_>) -> Done + Send>;
-
-/// What is left of a step that was done, until its group is committed.
-struct Done {
-    /// Whether what it did is kept.
-    well: bool,
-    answer: Box<dyn FnOnce() + Send>,
-}
 
 /// The one thread that writes.
 #[derive(Debug)]
@@ -50,7 +42,7 @@ pub(crate) struct Readers(Crew);
 
 #[derive(Debug)]
 struct Crew {
-    queue: Option<Sender<Work>>,
+    works: Arc<Works>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -64,22 +56,21 @@ impl Writer {
     where
         E: From<OpenFault> + Send + 'static,
     {
-        let (queue, works) = channel(QUEUE);
         let (ready, started) = std::sync::mpsc::sync_channel(1);
-        let terms = Arc::clone(terms);
+        let works = Arc::new(Works::new(Arc::clone(&terms.clock), terms.statement));
+        let (terms, queue) = (Arc::clone(terms), Arc::clone(&works));
         let work = move || {
-            let works = Works::new(works);
-            let line = Line::open(&terms, Role::Write, Arc::default()).map_err(E::from);
+            let line = Line::open(&terms, Role::Write, queue).map_err(E::from);
             match line.and_then(|line| prepared(&line, prepare).map(|()| line)) {
                 Ok(mut line) => {
                     drop(ready.send(Ok(())));
-                    line.write(&works);
+                    line.write();
                 }
                 Err(fault) => drop(ready.send(Err(fault))),
             }
         };
         let thread = std::thread::Builder::new().name(name.into()).spawn(work).map_err(OpenFault::Thread)?;
-        let crew = Crew { queue: Some(queue), threads: vec![thread] };
+        let crew = Crew { works, threads: vec![thread] };
         started.recv().unwrap_or_else(|_| Err(gone().into()))?;
         Ok(Self(crew))
     }
@@ -96,16 +87,15 @@ impl Writer {
 
 impl Readers {
     pub(super) fn start(terms: &Arc<Terms>, name: &str) -> Result<Self, OpenFault> {
-        let (queue, works) = channel(QUEUE);
-        let (works, up) = (Works::new(works), Arc::<AtomicUsize>::default());
-        let mut crew = Crew { queue: Some(queue), threads: Vec::new() };
+        let works = Arc::new(Works::new(Arc::clone(&terms.clock), terms.statement));
+        let mut crew = Crew { works, threads: Vec::new() };
         let (ready, started) = std::sync::mpsc::sync_channel(terms.readers);
         for _ in 0..terms.readers {
-            let (terms, works, up, ready) = (Arc::clone(terms), works.clone(), Arc::clone(&up), ready.clone());
-            let work = move || match Line::open(&terms, Role::Read, up) {
+            let (terms, queue, ready) = (Arc::clone(terms), Arc::clone(&crew.works), ready.clone());
+            let work = move || match Line::open(&terms, Role::Read, queue) {
                 Ok(mut line) => {
                     drop(ready.send(Ok(())));
-                    line.read(&works);
+                    line.read();
                 }
                 Err(fault) => drop(ready.send(Err(fault))),
             };
@@ -140,11 +130,7 @@ impl Crew {
             // Whoever asked may have gone; the step is done all the same.
             Done { well, answer: Box::new(move || drop(answer.send(result.map_err(|_| StoreFault::Failed)))) }
         });
-        let queue = self.queue.as_ref().ok_or(StoreFault::Failed)?;
-        queue.try_send(work).map_err(|error| match error {
-            TrySendError::Full(_) => StoreFault::Full,
-            TrySendError::Closed(_) => StoreFault::Failed,
-        })?;
+        self.works.put(work)?;
         answered.await.unwrap_or(Err(StoreFault::Failed))
     }
 }
@@ -152,7 +138,7 @@ impl Crew {
 impl Drop for Crew {
     /// Lets the threads finish what is queued.
     fn drop(&mut self) {
-        self.queue = None;
+        self.works.close();
         for thread in self.threads.drain(..) {
             drop(thread.join());
         }
@@ -163,61 +149,51 @@ fn gone() -> OpenFault {
     OpenFault::Thread(std::io::Error::other("it ended at once"))
 }
 
-/// What waits for a thread.
-#[derive(Clone)]
-struct Works(Arc<Mutex<Receiver<Work>>>);
-
-impl Works {
-    fn new(works: Receiver<Work>) -> Self {
-        Self(Arc::new(Mutex::new(works)))
-    }
-
-    async fn next(&self) -> Option<Work> {
-        self.0.lock().await.recv().await
-    }
-
-    /// Whether nothing waits and nothing can come. Not seen while another thread waits for it, who sees it then.
-    fn over(&self) -> bool {
-        self.0.try_lock().is_ok_and(|queue| queue.is_closed() && queue.is_empty())
-    }
-
-    fn waiting(&self) -> Option<Work> {
-        self.0.try_lock().ok()?.try_recv().ok()
-    }
-}
-
 /// A thread's session, which may be away.
-pub(super) struct Line {
-    pub(super) runtime: Rc<Runtime>,
+struct Line {
+    runtime: Rc<Runtime>,
     terms: Arc<Terms>,
     role: Role,
-    pub(super) session: Option<Session>,
-    /// How many lines of this crew have a session.
-    up: Arc<AtomicUsize>,
+    session: Option<Session>,
+    works: Arc<Works>,
+}
+
+impl Drop for Line {
+    /// The thread ends, for whatever reason: nobody is to wait for it.
+    fn drop(&mut self) {
+        if self.session.is_some() {
+            self.works.down();
+        }
+    }
 }
 
 impl Line {
-    fn open(terms: &Arc<Terms>, role: Role, up: Arc<AtomicUsize>) -> Result<Self, OpenFault> {
+    fn open(terms: &Arc<Terms>, role: Role, works: Arc<Works>) -> Result<Self, OpenFault> {
         let runtime = runtime().map_err(OpenFault::Thread)?;
         let failed = |source| OpenFault::Database { place: terms.place().into(), source };
         let session = runtime.block_on(Session::connect(&runtime, terms, role)).map_err(failed)?;
-        up.fetch_add(1, Ordering::AcqRel);
-        Ok(Self { runtime, terms: Arc::clone(terms), role, session: Some(session), up })
+        works.up();
+        Ok(Self { runtime, terms: Arc::clone(terms), role, session: Some(session), works })
     }
 
     /// The next work, when there is a session to do it on; `None` when there will be none any more.
-    fn next(&mut self, works: &Works) -> Option<Work> {
+    fn next(&mut self) -> Option<Waiting> {
         let runtime = Rc::clone(&self.runtime);
         runtime.block_on(async {
             loop {
                 let Some(session) = &mut self.session else {
-                    self.reconnect(works).await?;
+                    self.reconnect().await?;
                     continue;
                 };
+                let (primary, era) = (&self.terms.primary, session.era);
                 tokio::select! {
                     biased;
                     () = session.lost() => self.lose(&SqlFault::Lost),
-                    work = works.next() => return work,
+                    () = primary.beyond(era) => self.renew().await,
+                    next = self.works.next() => match next {
+                        Some(work) if primary.era() != era => self.works.put_back(work),
+                        next => return next,
+                    },
                 }
             }
         })
@@ -225,47 +201,81 @@ impl Line {
 
     fn lose(&mut self, why: &SqlFault) {
         if self.session.take().is_some() {
-            self.up.fetch_sub(1, Ordering::AcqRel);
+            self.works.down();
             tracing::warn!(place = self.terms.place(), %why, "a session with the database is lost");
         }
     }
 
-    /// Tries until there is a session. If no line of the crew has one, nobody waits for it: what waits is dropped, which is
-    /// how who asked is told. `None` when nobody can ask any more.
-    async fn reconnect(&mut self, works: &Works) -> Option<()> {
-        let (mut wait, longest) = WAITS;
-        while !works.over() {
-            let attempt = Session::connect(&self.runtime, &self.terms, self.role);
-            match refusing(attempt, works, &self.up).await? {
-                Ok(session) => {
-                    self.session = Some(session);
-                    self.up.fetch_add(1, Ordering::AcqRel);
-                    tracing::info!(place = self.terms.place(), "there is a session with the database again");
-                    return Some(());
-                }
-                Err(fault) => tracing::debug!(%fault, "no session with the database"),
+    /// Gives up a session that may be at a server which counts no more, for another. Whoever waits goes on waiting meanwhile,
+    /// for one attempt.
+    async fn renew(&mut self) {
+        self.session = None;
+        match Session::connect(&self.runtime, &self.terms, self.role).await {
+            Ok(session) => self.session = Some(session),
+            Err(why) => {
+                self.works.down();
+                tracing::warn!(place = self.terms.place(), %why, "a session with the database is lost");
             }
-            refusing(tokio::time::sleep(wait), works, &self.up).await?;
-            wait = (wait * 2).min(longest);
         }
-        None
     }
 
-    fn read(&mut self, works: &Works) {
-        while let Some(work) = self.next(works) {
+    /// Tries until there is a session. `None` when nobody can ask any more.
+    async fn reconnect(&mut self) -> Option<()> {
+        let works = Arc::clone(&self.works);
+        tokio::select! {
+            biased;
+            // Without a session in the crew nothing waits.
+            () = works.closed() => None,
+            () = self.connect() => Some(()),
+        }
+    }
+
+    async fn connect(&mut self) {
+        let (mut wait, longest) = WAITS;
+        loop {
+            let era = self.terms.primary.era();
+            match Session::connect(&self.runtime, &self.terms, self.role).await {
+                Ok(session) => {
+                    self.session = Some(session);
+                    self.works.up();
+                    tracing::info!(place = self.terms.place(), "there is a session with the database again");
+                    return;
+                }
+                Err(fault) => self.terms.complain(&fault, wait == WAITS.0),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(longest),
+                // Whoever listens has found the server.
+                () = self.terms.primary.beyond(era) => {}
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        while let Some(next) = self.next() {
             let Some(session) = &self.session else { continue };
-            (work(&Db::Postgres(session)).answer)();
+            let done = (next.work)(&Db::Postgres(session));
+            // What a server says that counts no more is no answer: dropping it is how who asked is told.
+            if self.terms.primary.era() == session.era {
+                (done.answer)();
+            }
             if session.is_broken() {
                 self.lose(&SqlFault::Lost);
             }
         }
     }
 
-    fn write(&mut self, works: &Works) {
+    fn write(&mut self) {
         let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({}); SAVEPOINT step", self.terms.lock());
-        while let Some(first) = self.next(works) {
+        while let Some(first) = self.next() {
             let Some(session) = &self.session else { continue };
-            match commit(session, &begin, first, works) {
+            let begun = session.batch(&begin);
+            if begun.is_err() {
+                // Each of the others would wait as long for the same, one after another.
+                let others = self.works.refuse();
+                tracing::warn!(others, "no step of a database can be begun: all that wait are refused");
+            }
+            match begun.and_then(|()| self.group(session, first.work)) {
                 Ok(answers) => answers.into_iter().for_each(|answer| answer()),
                 // Dropping the answers has told everyone in the group.
                 Err(fault) => {
@@ -277,46 +287,38 @@ impl Line {
             }
         }
     }
-}
 
-/// Awaits something. Meanwhile, as long as the crew has no session at all, works are dropped.
-async fn refusing<T>(wait: impl Future<Output = T>, works: &Works, up: &AtomicUsize) -> Option<T> {
-    tokio::pin!(wait);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut wait => return Some(done),
-            work = works.next(), if up.load(Ordering::Acquire) == 0 => drop(work?),
+    /// Does a step and whatever waits behind it in the transaction that was begun; their answers, once it is committed. After
+    /// half of the time for a statement it takes no more of them: those that are in it wait for the commit, and the other
+    /// gateways for the lock.
+    fn group(&self, session: &Session, first: Work) -> Result<Vec<Box<dyn FnOnce() + Send>>> {
+        let now = || self.terms.clock.now().tick;
+        let full = now().after(self.terms.statement / 2);
+        session.failed.set(false);
+        let mut answers = Vec::new();
+        let mut next = Some(first);
+        while let Some(step) = next {
+            let done = step(&Db::Postgres(session));
+            if session.is_broken() {
+                return Err(SqlFault::Lost);
+            }
+            if session.failed.replace(false) && done.well {
+                // It did not notice that a statement of it failed, and the server has undone the rest.
+                return Err(SqlFault::Unnoticed);
+            }
+            answers.push(done.answer);
+            let more = answers.len() < GROUP && now() < full;
+            next = if more { self.works.waiting().map(|waiting| waiting.work) } else { None };
+            // A step that failed is undone alone; those committed with it are not its business.
+            session.batch(match (done.well, next.is_some()) {
+                (true, true) => "RELEASE step; SAVEPOINT step",
+                (false, true) => "ROLLBACK TO step",
+                (true, false) => "COMMIT",
+                (false, false) => "ROLLBACK TO step; COMMIT",
+            })?;
         }
+        Ok(answers)
     }
-}
-
-/// Does a step and whatever waits behind it in one transaction; their answers, once it is committed.
-fn commit(session: &Session, begin: &str, first: Work, works: &Works) -> Result<Vec<Box<dyn FnOnce() + Send>>> {
-    session.batch(begin)?;
-    session.failed.set(false);
-    let mut answers = Vec::new();
-    let mut next = Some(first);
-    while let Some(step) = next {
-        let done = step(&Db::Postgres(session));
-        if session.is_broken() {
-            return Err(SqlFault::Lost);
-        }
-        if session.failed.replace(false) && done.well {
-            // It did not notice that a statement of it failed, and the server has undone the rest.
-            return Err(SqlFault::Unnoticed);
-        }
-        answers.push(done.answer);
-        next = if answers.len() < GROUP { works.waiting() } else { None };
-        // A step that failed is undone alone; those committed with it are not its business.
-        session.batch(match (done.well, next.is_some()) {
-            (true, true) => "RELEASE step; SAVEPOINT step",
-            (false, true) => "ROLLBACK TO step",
-            (true, false) => "COMMIT",
-            (false, false) => "ROLLBACK TO step; COMMIT",
-        })?;
-    }
-    Ok(answers)
 }
 
 /// Lets `prepare` do its work before anything else is done here, alone among the writers of all gateways.

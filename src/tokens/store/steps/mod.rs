@@ -24,11 +24,11 @@ mod windows;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use async_trait::async_trait;
 
-use crate::model::{Clock, Timestamp};
+use crate::model::Timestamp;
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::sql::postgres::{Listener, Terms, open_server};
 use crate::store::sql::{self, Readers, SqlFault, Writer, open_file};
@@ -37,6 +37,7 @@ use crate::tokens::client::{Client, NewClient};
 use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
 use crate::tokens::store::Hearer;
+use crate::tokens::store::SigningKeyStore as _;
 use crate::tokens::store::steps::outbox::Outbox;
 use crate::tokens::store::{
     AccountRow, Answer, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening, PasswordReplacement,
@@ -50,10 +51,10 @@ pub use schema::SCHEMA_VERSION;
 pub struct StepStore {
     readers: Readers,
     writer: Writer,
-    /// Nobody knows what other gateways have ended since.
-    deaf: Arc<AtomicBool>,
-    /// How often there was a break in hearing them.
-    breaks: Arc<AtomicU64>,
+    /// Who hears of what other gateways end, if there are any.
+    hearer: Option<Arc<dyn Hearer>>,
+    /// How often hearing them has begun anew.
+    begun: Arc<AtomicU64>,
     _listener: Option<Listener>,
 }
 
@@ -89,7 +90,7 @@ impl StepStore {
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, OpenFault> {
         let place = path.display().to_string();
         let (readers, writer) = open_file(path, "token", READERS, |db| schema::migrate(db, &place, now))?;
-        Ok(Self { readers, writer, deaf: Arc::default(), breaks: Arc::default(), _listener: None })
+        Ok(Self { readers, writer, hearer: None, begun: Arc::default(), _listener: None })
     }
 
     /// Connects to a schema of PostgreSQL, makes it if it is not there, and brings it up to date. `hearer` is told what other
@@ -97,18 +98,20 @@ impl StepStore {
     ///
     /// # Errors
     /// [`OpenFault`].
-    pub(crate) fn connect(terms: Terms, hearer: Option<Arc<dyn Hearer>>, clock: &Arc<dyn Clock>) -> Result<Self, OpenFault> {
-        let now = clock.now().wall;
+    pub(crate) fn connect(terms: Terms, hearer: Option<Arc<dyn Hearer>>, now: Timestamp) -> Result<Self, OpenFault> {
         let place = terms.place();
         let terms = Arc::new(terms);
-        let (deaf, breaks) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let begun = Arc::<AtomicU64>::default();
         let (readers, writer) = open_server(&terms, "token", move |db| schema::migrate(db, &place, now))?;
-        let listen = |hearer| {
-            let outbox = Outbox::new(hearer, Arc::clone(&deaf), Arc::clone(&breaks));
-            Listener::start(&terms, "token-listener", Arc::clone(clock), outbox)
-        };
-        let listener = hearer.map(listen).transpose()?;
-        Ok(Self { readers, writer, deaf, breaks, _listener: listener })
+        let listen = |hearer| Listener::start(&terms, "token-listener", Outbox::new(hearer, Arc::clone(&begun)));
+        let listener = hearer.clone().map(listen).transpose()?;
+        Ok(Self { readers, writer, hearer, begun, _listener: listener })
+    }
+
+    /// # Errors
+    /// If other gateways may have ended what here seems to live: the sessions that would say so may be at a server that was left.
+    fn hears(&self) -> Result<(), StoreFault> {
+        self.heard_since().map(drop).ok_or(StoreFault::Failed)
     }
 }
 
@@ -210,13 +213,12 @@ impl TokenStore for StepStore {
     }
 
     async fn live_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault> {
-        if self.deaf.load(Ordering::SeqCst) {
-            return Err(StoreFault::Failed);
-        }
+        self.hears()?;
         self.readers.read(move |db| grants::live_token(db, token, now)).await
     }
 
     async fn live_refresh_token(&self, token: Fingerprint, now: Timestamp) -> Result<Option<LiveToken>, StoreFault> {
+        self.hears()?;
         self.readers.read(move |db| grants::live_refresh_token(db, token, now)).await
     }
 

@@ -4,19 +4,22 @@
 //! rows above the last that it has read, and cuts. Numbers are given under the lock that lets one writer in at a time, so they
 //! are in the order of the commits: whoever has read number 7 will never see a 6 appear.
 //!
-//! # Why two cuts of everything suffice when nothing can be heard
-//! A gateway that cannot read the outbox may miss an end. Once that has lasted for the bound (`silence`), first `deaf` is set,
-//! then everything is cut. While it is set no token is looked up, so nothing new is remembered. What was remembered before is
-//! stale by that cut; so is what a look-up brings that began before and ends after it, because it carries the number that the
-//! cuts had when it began. Whenever there is a new session, everything is cut again, after the last number has been read and
-//! before `deaf` is taken back: an end that was committed before is cut by that, and one that comes later has a higher number.
-//! So an end is missed for as long as the bound, and no longer. A server that lost its last commits when a standby took over
-//! makes no difference: numbers are not compared over two sessions.
+//! # Why nothing that ended is used for longer than the bound
+//! Each look that has read all there was moves the tick until which others are heard, to its own beginning plus the bound
+//! (`silence`). Past that tick nothing that is remembered of our tokens is used, and none is looked up, whatever the thread that
+//! looks is doing. So let a token be loaded before its end was committed, and be used at u. A look that began later than u less
+//! the bound has been made; if the end was committed before that look began, its row was read, and the token is cut. An end
+//! that is older than the bound therefore counts.
+//!
+//! Over a new session numbers are not compared: the server may be another, or have lost its last commits to a standby. There
+//! the last number is read, then everything is cut, then the tick is moved. An end that was committed before is cut by that,
+//! and one that comes later has a higher number. What is loaded after that cut comes from sessions that were opened after the
+//! listener's (`store::sql::postgres::Ear`), so from the server that it listens at.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::model::Timestamp;
+use crate::model::{Tick, Timestamp};
 use crate::store::cuts::{Fingerprint, Reach};
 use crate::store::sql::postgres::Ear;
 use crate::store::sql::{self, Db, Row};
@@ -47,14 +50,13 @@ pub(super) fn tell(db: &Db<'_>, reach: &Reach, now: Timestamp) -> sql::Result<()
 pub(super) struct Outbox {
     last: Option<i64>,
     hearer: Arc<dyn Hearer>,
-    deaf: Arc<AtomicBool>,
-    /// How often there was a break: what else others write was not looked at meanwhile either.
-    breaks: Arc<AtomicU64>,
+    /// How often hearing others has begun anew: what else they write was not looked at before.
+    begun: Arc<AtomicU64>,
 }
 
 impl Outbox {
-    pub(super) fn new(hearer: Arc<dyn Hearer>, deaf: Arc<AtomicBool>, breaks: Arc<AtomicU64>) -> Self {
-        Self { last: None, hearer, deaf, breaks }
+    pub(super) fn new(hearer: Arc<dyn Hearer>, begun: Arc<AtomicU64>) -> Self {
+        Self { last: None, hearer, begun }
     }
 }
 
@@ -63,7 +65,7 @@ impl Ear for Outbox {
         let Some(mut last) = self.last.filter(|_| !anew) else {
             let newest = db.one("SELECT coalesce(max(seq), 0) FROM revocation_event", (), |row| row.get(0))?;
             if self.last.replace(newest).is_some() {
-                self.breaks.fetch_add(1, Ordering::SeqCst);
+                self.begun.fetch_add(1, Ordering::Release);
                 self.hearer.everything();
             }
             return Ok(());
@@ -81,14 +83,11 @@ impl Ear for Outbox {
         }
     }
 
-    fn deaf(&mut self) {
-        self.deaf.store(true, Ordering::SeqCst);
-        self.breaks.fetch_add(1, Ordering::SeqCst);
-        self.hearer.everything();
-    }
-
-    fn hearing(&mut self) {
-        self.deaf.store(false, Ordering::SeqCst);
+    fn heard(&mut self, until: Tick) {
+        if self.hearer.is_deaf() {
+            self.begun.fetch_add(1, Ordering::Release);
+        }
+        self.hearer.heard(until);
     }
 }
 

@@ -20,8 +20,9 @@ impl SigningKeyStore for StepStore {
         self.writer.step(move |db| add(db, &key, unless_after)).await
     }
 
-    fn breaks(&self) -> u64 {
-        self.breaks.load(Ordering::SeqCst)
+    fn heard_since(&self) -> Option<u64> {
+        let is_deaf = self.hearer.as_ref().is_some_and(|hearer| hearer.is_deaf());
+        (!is_deaf).then(|| self.begun.load(Ordering::Acquire))
     }
 
     async fn forget_signing_key(&self, kid: &str) -> Result<(), StoreFault> {

@@ -32,11 +32,16 @@ const LEASH: &str = r#"
 "#;
 
 #[derive(Debug)]
-struct Server {
+pub(crate) struct Server {
     /// Where its socket is.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Its leash; the other end of its input is held until this process ends.
     _leash: Child,
+}
+
+/// A server of the test's own. Making it takes seconds.
+pub(crate) fn another() -> Option<Server> {
+    start()
 }
 
 /// A database of its own for one test: an empty schema. `None` if this machine has no server.
@@ -119,6 +124,16 @@ pub(crate) fn query(database: &plan::Postgres, sql: &str) -> Option<String> {
     let mut config = tokio_postgres::Config::new();
     config.host(&*database.host).user(&*database.user).dbname(&*database.database);
     ask(&config, &format!("SET search_path TO {}; {sql}", database.schema)).unwrap()
+}
+
+/// A session of the test's own, on the runtime that it is awaited on.
+pub(crate) async fn client(database: &plan::Postgres) -> tokio_postgres::Client {
+    let mut config = tokio_postgres::Config::new();
+    config.host(&*database.host).user(&*database.user).dbname(&*database.database);
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(&format!("SET search_path TO {}", database.schema)).await.unwrap();
+    client
 }
 
 /// On a thread of its own: who asks may be on a runtime.
