@@ -57,7 +57,9 @@ impl Flow {
             match counters.begin(told.who(source)).await {
                 Ok(attempt) => held.push(Held { guard: Arc::clone(guard), attempt, status: None }),
                 Err(denial) => {
-                    held.into_iter().for_each(|held| held.attempt.withdraw());
+                    for held in held {
+                        held.attempt.withdraw();
+                    }
                     return Err(denial);
                 }
             }
