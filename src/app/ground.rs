@@ -9,6 +9,7 @@ use crate::app::machine::{SystemClock, SystemEntropy};
 use crate::app::observer::Counting;
 use crate::app::shared;
 use crate::app::state::{self, State};
+use crate::gateway::SERVICE_DEADLINE;
 use crate::model::{Clock, Entropy};
 use crate::plan::{self, LoginGuardId, Plan, Target};
 use crate::store::cuts::Cuts;
@@ -128,14 +129,62 @@ fn login_guards(plan: &Plan, mut memory: GuardMemory, means: &Means<'_>) -> Box<
     plan.login_guards.iter().map(&mut start).collect()
 }
 
-/// How long an attempt may be under way: until the head of an answer at the latest, or the beginning of its body where that tells
-/// how it ended, and a little more.
+/// How long an attempt may be under way, and a little more. A client may go on sending for as long as the upstream has to answer,
+/// which is given its time to read after that; then, where the body of the answer tells how it ended, so is that body, which the
+/// client may be slow to take. A service inside is asked once the body is there.
 fn lease(plan: &Plan, guard: LoginGuardId) -> Duration {
     let guarded = plan.routes.iter().filter(|route| route.login_guards.iter().any(|named| named.id == guard));
-    let longest = guarded.filter_map(|route| match &route.target {
-        Target::Upstream(upstream) if route.reads_answers() => Some(upstream.total_timeout + upstream.read_timeout),
-        Target::Upstream(upstream) => Some(upstream.total_timeout),
-        Target::TokenService | Target::Receiver(..) => None,
+    let longest = guarded.map(|route| match &route.target {
+        Target::Upstream(upstream) => {
+            let read = upstream.read_timeout.min(upstream.total_timeout);
+            let body = if route.reads_answers() { read + plan.guard.body_idle } else { Duration::ZERO };
+            upstream.total_timeout + read + body
+        }
+        Target::TokenService | Target::Receiver(..) => plan.guard.body_idle + SERVICE_DEADLINE,
     });
     longest.max().unwrap_or_default() + LEASE_SLACK
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::plan::compile::{Machine, SecretSource, load};
+
+    #[derive(Debug)]
+    struct NoSecrets;
+
+    impl SecretSource for NoSecrets {
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn file(&self, _: &Path) -> std::io::Result<String> {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
+    }
+
+    /// The leases of two guards, of which the first has further keys.
+    fn leases(guard: &str) -> Vec<u64> {
+        let text = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[guard]\nbody_idle = \"7s\"\n\
+             [upstream.app]\nservers = [\"http://127.0.0.1:1\"]\ntotal_timeout = \"40s\"\nread_timeout = \"11s\"\n\
+             [upstream.quick]\nservers = [\"http://127.0.0.1:1\"]\ntotal_timeout = \"3s\"\nread_timeout = \"1m\"\n\
+             [login_guard.one]\naccount = {{ header = \"x-user\" }}\n{guard}\n\
+             [login_guard.two]\naccount = {{ header = \"x-user\" }}\n\
+             [[route]]\npath = \"/one\"\nupstream = \"app\"\naccess = \"public\"\nlogin_guard = \"one\"\n\
+             [[route]]\npath = \"/both\"\nupstream = \"quick\"\naccess = \"public\"\nlogin_guard = [\"one\", \"two\"]\n"
+        );
+        let loaded = load("gateway.toml", &text, &NoSecrets, Machine { cores: 1, folder: Path::new("") });
+        let (plan, _) = loaded.unwrap_or_else(|report| panic!("{report}"));
+        plan.login_guards.iter().map(|guard| lease(&plan, guard.id).as_secs()).collect()
+    }
+
+    #[test]
+    fn a_lease_is_longer_than_an_attempt_can_be_under_way() {
+        assert_eq!(leases(""), [40 + 11 + 5, 3 + 3 + 5]);
+        let judged = leases("failure = [{ status = 200, pointer = \"/ok\", equals = false }]");
+        assert_eq!(judged, [40 + 11 + 11 + 7 + 5, 3 + 3 + 3 + 7 + 5]);
+    }
 }

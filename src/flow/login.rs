@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::flow::passage::{Asking, unreadable};
 use crate::flow::{Flow, Forward, Outcome};
 use crate::model::{AccountPlace, ClientPlace, Denial, Location, SourceKey};
@@ -35,30 +37,34 @@ impl Flow {
         for guard in &route.login_guards {
             accounts.push((guard, self.named(guard.id, &guard.account, guard.client.as_ref(), permit, asking)?));
         }
-        let mut refusal: Option<Denial> = None;
+        let mut asked = Vec::with_capacity(route.checks.len() + accounts.len());
         for check in &route.checks {
-            let (counters, told) = self.named(check.guard, &check.account, check.client.as_ref(), permit, asking)?;
-            refusal = strictest(refusal, counters.consult(told.who(source)).await.err());
+            asked.push(self.named(check.guard, &check.account, check.client.as_ref(), permit, asking)?);
+        }
+        // All are asked before the first is held, so that who is refused anyway waits for nobody's attempt to end, and leaves
+        // nothing to be given back. The first is asked by holding it, unless another has refused.
+        let asked = asked.iter().chain(accounts.iter().skip(1).map(|(_, named)| named));
+        let refused = join_all(asked.map(|(counters, told)| counters.consult(told.who(source)))).await;
+        if let Some(denial) = refused.into_iter().filter_map(Result::err).reduce(strictest) {
+            let first = match accounts.first() {
+                Some((_, (counters, told))) => counters.consult(told.who(source)).await.err(),
+                None => None,
+            };
+            return Err(first.into_iter().fold(denial, strictest));
         }
         let mut held = Vec::with_capacity(accounts.len());
         for (guard, (counters, told)) in accounts {
-            // Who is refused anyway waits for nobody's attempt to end.
-            let begun = match &refusal {
-                Some(_) => counters.consult(told.who(source)).await.map(|()| None),
-                None => counters.begin(told.who(source)).await.map(Some),
-            };
-            match begun {
-                Ok(attempt) => {
-                    held.extend(attempt.map(|attempt| Held { guard: Arc::clone(guard), attempt, status: None }));
+            match counters.begin(told.who(source)).await {
+                Ok(attempt) => held.push(Held { guard: Arc::clone(guard), attempt, status: None }),
+                Err(denial) => {
+                    for held in held {
+                        held.attempt.withdraw();
+                    }
+                    return Err(denial);
                 }
-                Err(denial) => refusal = strictest(refusal, Some(denial)),
             }
         }
-        let Some(denial) = refusal else { return Ok(held) };
-        for held in held {
-            held.attempt.withdraw();
-        }
-        Err(denial)
+        Ok(held)
     }
 
     /// The counters of a guard, and whom a request names to it.
@@ -78,24 +84,35 @@ impl Flow {
 
     /// Settles the attempts of a request whose outcome is known; those of which the body of the answer tells it are held on.
     pub(super) async fn settle_attempts(forward: &mut Forward, outcome: Outcome) {
-        for mut held in std::mem::take(&mut forward.attempts) {
-            let ending = match outcome {
-                Outcome::Answered(status) => match held.guard.answers.by_status(status) {
-                    Told::Ending(ending) => ending,
-                    Told::InBody => {
-                        held.status = Some(status);
-                        held.attempt.fail_unless_settled();
-                        forward.attempts.push(held);
-                        continue;
-                    }
-                },
-                Outcome::Unknown => Ending::Abandoned,
-                // Whoever leaves before the answer may have been told by other ways what it was, so that counts.
-                Outcome::Left => Ending::Failed,
-            };
-            held.attempt.settle(ending).written().await;
-        }
+        settle(&mut forward.attempts, outcome).await;
     }
+}
+
+async fn settle(attempts: &mut Vec<Held>, outcome: Outcome) {
+    let mut settled = Vec::with_capacity(attempts.len());
+    for mut held in std::mem::take(attempts) {
+        let ending = match outcome {
+            Outcome::Answered(status) => match held.guard.answers.by_status(status) {
+                Told::Ending(ending) => ending,
+                Told::InBody => {
+                    held.status = Some(status);
+                    held.attempt.fail_unless_settled();
+                    attempts.push(held);
+                    continue;
+                }
+            },
+            Outcome::Unknown => Ending::Abandoned,
+            // Whoever leaves before the answer may have been told by other ways what it was, so that counts.
+            Outcome::Left => Ending::Failed,
+        };
+        settled.push(held.attempt.settle(ending));
+    }
+    written(settled).await;
+}
+
+/// Waits for all. They are settled already, so that whoever drops this changes nothing about how any of them ended.
+async fn written(settled: Unwritten) {
+    join_all(settled.into_iter().map(Settled::written)).await;
 }
 
 impl Forward {
@@ -116,9 +133,7 @@ impl Forward {
 
     /// Ends what is left to be done once the answer is gone.
     pub async fn conclude(&mut self) {
-        for settled in std::mem::take(&mut self.settled) {
-            settled.written().await;
-        }
+        written(std::mem::take(&mut self.settled)).await;
     }
 }
 
@@ -126,7 +141,7 @@ impl Forward {
 pub(super) type Unwritten = Vec<Settled>;
 
 /// A full table, then a store that is away, then the longest lock, then the longest wait.
-fn strictest(one: Option<Denial>, other: Option<Denial>) -> Option<Denial> {
+fn strictest(one: Denial, other: Denial) -> Denial {
     let rank = |denial: &Denial| {
         if let Denial::Overloaded(wait) = denial {
             (4, *wait)
@@ -140,7 +155,7 @@ fn strictest(one: Option<Denial>, other: Option<Denial>) -> Option<Denial> {
             (0, Duration::ZERO)
         }
     };
-    one.into_iter().chain(other).max_by_key(rank)
+    if rank(&other) >= rank(&one) { other } else { one }
 }
 
 /// Whom a request names.
@@ -176,4 +191,91 @@ fn named(account: &AccountPlace, client: Option<&ClientPlace>, permit: &Permit, 
 /// Whether the body must be read to see whose login it is.
 pub(super) fn wants_body(route: &Route) -> bool {
     route.guarded_places().any(Location::is_in_body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::pin::pin;
+    use std::sync::Mutex;
+    use std::task::Poll;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::model::{Clock, CountedBy, Entropy, NonEmpty, Now, Source, Tick, Timestamp, WithoutStore};
+    use crate::rules::lockout::LockRule;
+    use crate::rules::login_answer::AnswerRule;
+    use crate::rules::login_budget::BudgetRule;
+    use crate::store::login_guard::{GuardKey, GuardLedger, GuardTerms, GuardWitness, Happening, Noted};
+    use crate::store::revocations::NotKept;
+
+    /// A moment that does not pass, and bytes that are all alike.
+    #[derive(Debug)]
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Now {
+            Now { wall: Timestamp::from_secs(1_800_000_000), tick: Tick::from_millis(1) }
+        }
+    }
+
+    impl Entropy for Still {
+        fn fill(&self, _: &mut [u8]) {}
+    }
+
+    /// Nothing is ever written down.
+    #[async_trait]
+    impl GuardLedger for Still {
+        fn note(&self, _: &Arc<str>, _: Vec<Noted>) {}
+
+        async fn written(&self) -> Result<(), NotKept> {
+            pending().await
+        }
+    }
+
+    #[derive(Debug, Default)]
+    struct Heard(Mutex<Vec<Happening>>);
+
+    impl GuardWitness for Heard {
+        fn happened(&self, _: &str, happening: Happening) {
+            self.0.lock().unwrap().push(happening);
+        }
+
+        fn failed(&self, _: &str, _: bool) {}
+
+        fn not_kept(&self) {}
+    }
+
+    async fn hold(heard: &Arc<Heard>) -> Held {
+        let by = NonEmpty::new(vec![CountedBy::Account]).unwrap();
+        let rule = BudgetRule { lock: Some(LockRule::new(1, Duration::from_mins(30))), window: None };
+        let guard = plan::LoginGuard {
+            id: LoginGuardId(0),
+            name: "login".into(),
+            account: AccountPlace::Subject,
+            client: None,
+            answers: AnswerRule { success: None, failure: Box::default() },
+            by: by.clone(),
+            rule,
+            without_store: WithoutStore::Local,
+        };
+        let terms = GuardTerms { name: Arc::clone(&guard.name), by, rule };
+        let counters = LoginGuard::new(terms, &GuardKey::random(&Still), Arc::new(Still), Arc::clone(heard) as _);
+        let counters = Arc::new(counters.remembering(Vec::new(), Arc::new(Still)));
+        let source = Source::new(std::net::Ipv4Addr::LOCALHOST.into()).key();
+        let attempt = counters.begin(Who { account: "ann", source, client: None }).await.unwrap();
+        Held { guard: Arc::new(guard), attempt, status: None }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_stopped_while_one_attempt_is_written_down_changes_no_other() {
+        let heard = Arc::new(Heard::default());
+        let mut attempts = vec![hold(&heard).await, hold(&heard).await];
+        {
+            let mut settling = pin!(settle(&mut attempts, Outcome::Left));
+            assert!(poll_fn(|cx| Poll::Ready(settling.as_mut().poll(cx))).await.is_pending());
+        }
+        assert_eq!(*heard.0.lock().unwrap(), [Happening::Failed; 2]);
+    }
 }

@@ -3,8 +3,10 @@
 //!
 //! The only file that knows how an envelope's fields go into pingora's headers. Deliberately absent: what is said (`reply`).
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -14,6 +16,7 @@ use pingora::proxy::Session;
 use crate::flow::Standing;
 use crate::gateway::adornment::Beside;
 use crate::gateway::connection::Connection;
+use crate::gateway::reading;
 use crate::plan::RouteLimits;
 use crate::reply::Reply;
 use crate::rules::envelope::{Envelope, Field, Fields};
@@ -105,6 +108,26 @@ impl Dress<'_> {
             let (name, wire) = REQUEST_REF;
             fields.set(&Field { name, wire, value: self.request_id.clone() });
         }
+    }
+}
+
+/// A body that nobody reads is drained if it is small and surely on its way; else the connection ends with the answer.
+pub(super) fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
+    const CHEAP: u64 = 64 * 1024;
+    let request = session.req_header();
+    let bodiless = !request.headers.contains_key(TRANSFER_ENCODING) && !request.headers.contains_key(CONTENT_LENGTH);
+    let cheap =
+        reading::declared_length(request).is_some_and(|length| length <= CHEAP) && !request.headers.contains_key(EXPECT);
+    if !(bodiless || cheap || session.downstream_session.is_body_done()) {
+        session.set_keepalive(None);
+    }
+}
+
+/// How long the client may take nothing of an answer: pingora gives streams no such bound, and a stream has a window that its
+/// client may leave shut. Connections of HTTP/1 have it from the guard.
+pub(super) fn bound_writes(session: &mut Session, idle: Duration) {
+    if session.is_http2() {
+        session.set_write_timeout(Some(idle));
     }
 }
 

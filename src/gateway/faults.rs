@@ -13,7 +13,7 @@ use crate::model::{BadRequest, Denial, ErrorId, Timestamp};
 /// that the client is told.
 pub(super) fn denial_of(connection: Option<&Connection>, error: &Error, waiting: bool, now: Timestamp) -> Option<Denial> {
     if let Some(fault) = connection.and_then(Connection::fault) {
-        return Some(fault.clone());
+        return Some(if waiting && *fault == Denial::UpstreamTimeout { Denial::RequestTimeout } else { fault.clone() });
     }
     match (error.esource(), error.etype()) {
         (_, ErrorType::HTTPStatus(413)) => Some(Denial::BodyTooLarge),
@@ -33,15 +33,16 @@ pub(super) fn denial_of(connection: Option<&Connection>, error: &Error, waiting:
     }
 }
 
-/// What a failure means for what the request did at its upstream. Where we gave up, the failure may show on either side.
-pub(super) fn outcome_of(connection: Option<&Connection>, error: &Error) -> Outcome {
-    if connection.and_then(Connection::fault).is_some() {
-        return Outcome::Unknown;
-    }
-    match error.esource() {
-        ErrorSource::Downstream => Outcome::Left,
-        ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset => Outcome::Unknown,
-    }
+/// What a failure means for what the request did at its upstream. `waiting` is as in [`denial_of`]: a client that lets the time
+/// run out, or breaks its message off in whatever way, has left, and what it had sent may have been enough for the upstream.
+/// Where we gave up on the upstream, the failure may show on either side.
+pub(super) fn outcome_of(connection: Option<&Connection>, error: &Error, waiting: bool) -> Outcome {
+    let left = match (connection.and_then(Connection::fault), error.esource(), error.etype()) {
+        (Some(Denial::UpstreamTimeout), _, _) | (None, ErrorSource::Upstream, ErrorType::ReadTimedout) => waiting,
+        (Some(_), _, _) | (None, _, ErrorType::HTTPStatus(413)) | (None, ErrorSource::Downstream, _) => true,
+        (None, ErrorSource::Upstream | ErrorSource::Internal | ErrorSource::Unset, _) => false,
+    };
+    if left { Outcome::Left } else { Outcome::Unknown }
 }
 
 /// Whether somebody took too long.

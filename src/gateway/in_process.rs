@@ -23,7 +23,7 @@ use crate::reply::Reply;
 /// A body larger than this is not gathered for a service inside, whatever a route says.
 const GATHER_LIMIT: u64 = 64 * 1024;
 /// How long a service inside may take for one request.
-const SERVICE_DEADLINE: Duration = Duration::from_secs(30);
+pub const SERVICE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The HTTP face of a service inside this process.
 pub type InProcess = BoxCloneSyncService<Request<Bytes>, Response<Bytes>, Infallible>;

@@ -15,6 +15,7 @@ mod in_process;
 mod inspect;
 mod judging;
 mod listen;
+mod pace;
 mod patience;
 mod peers;
 mod proxy;
@@ -25,6 +26,6 @@ mod slots;
 mod wire;
 mod workers;
 
-pub use in_process::InProcess;
+pub use in_process::{InProcess, SERVICE_DEADLINE};
 pub use listen::{Bound, ListenError, bind, prove};
 pub use workers::{OpenConnections, Parts, Workers, start};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, EXPECT, PRAGMA};
+use http::header::{CACHE_CONTROL, PRAGMA};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -61,14 +61,17 @@ pub(super) struct Serving {
     began: Tick,
     names: RequestNames,
     route: Option<Arc<Route>>,
-    forward: Option<Forward>,
+    pub(super) forward: Option<Forward>,
     /// How it stands with the limits of its route.
     standing: Standing,
     /// The target in normal form, where that is not how the client spelt it.
     target: Option<String>,
     received: u64,
     tries: usize,
-    asked: Option<Tick>,
+    /// When the upstream was first turned to.
+    pub(super) asked: Option<Tick>,
+    /// Whether its answer has begun.
+    pub(super) is_answered: bool,
     settled: bool,
     /// What has come of an answer that is judged by its body.
     answered: Gathered,
@@ -91,7 +94,7 @@ impl Gateway {
     async fn answer(&self, session: &mut Session, ctx: &Serving, reply: Reply, preflight: bool) -> Result<()> {
         let origin = cors::origin(&session.req_header().headers).cloned();
         let envelope = self.envelope(ctx);
-        keep_alive_only_if_drained_cheaply(session);
+        answer::keep_alive_only_if_drained_cheaply(session);
         let (request_id, request_ref) = (&ctx.names.id, ctx.has_request_ref());
         let quotas = ctx.quotas();
         let dress = Dress { envelope: &envelope, origin: origin.as_ref(), preflight, quotas, request_id, request_ref };
@@ -114,7 +117,7 @@ impl Gateway {
         Arc::clone(ctx.route.as_ref().map_or(&self.plan.fallback, |route| &route.envelope))
     }
 
-    fn peers_of(&self, ctx: &Serving) -> Option<&Arc<PeerSet>> {
+    pub(super) fn peers_of(&self, ctx: &Serving) -> Option<&Arc<PeerSet>> {
         self.peers.of_route(ctx.route.as_ref()?.index)
     }
 
@@ -174,6 +177,7 @@ impl ProxyHttp for Gateway {
         ctx.began = now.tick;
         ctx.names = self.ids.name(&session.req_header().headers);
         reading::ignore_other_protocols(session);
+        answer::bound_writes(session, self.plan.guard.body_idle);
         match self.decide(session, now, &mut ctx.standing).await {
             Ok(Step::Forward(forward, target)) => {
                 let in_process = !matches!(forward.route.target, Target::Upstream(_));
@@ -198,11 +202,9 @@ impl ProxyHttp for Gateway {
         let forward = ctx.forward.as_ref().ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))?;
         let set = self.peers.of_route(forward.route.index).ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))?;
         let now = self.clock.now().tick;
-        let spent = now.since(*ctx.asked.get_or_insert(now));
+        ctx.asked.get_or_insert(now);
         ctx.tries += 1;
-        if spent >= set.upstream.total_timeout {
-            return Err(Error::new(ErrorType::HTTPStatus(504)));
-        }
+        self.left(ctx, now)?;
         set.pick().ok_or_else(|| Error::new(ErrorType::HTTPStatus(502)))
     }
 
@@ -214,9 +216,10 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let missing = || Error::new(ErrorType::InternalError);
         let forward = ctx.forward.as_ref().ok_or_else(missing)?;
-        if let (Some(connection), Some(set), Some(asked)) = (connection(session), self.peers_of(ctx), ctx.asked) {
-            let now = self.clock.now().tick;
-            connection.await_answer(now, set.upstream.total_timeout.saturating_sub(now.since(asked)));
+        let now = self.clock.now().tick;
+        let left = self.left(ctx, now)?;
+        if let Some(connection) = connection(session) {
+            connection.await_answer(now, left);
         }
         if let Some(target) = &ctx.target {
             upstream.set_raw_path(target.as_bytes())?;
@@ -235,6 +238,7 @@ impl ProxyHttp for Gateway {
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
+        self.hurry_client(ctx)?;
         ctx.received = ctx.received.saturating_add(body.as_ref().map_or(0, |bytes| bytes.len() as u64));
         match &ctx.route {
             Some(route) if ctx.received > route.body_limit => Err(Error::new(ErrorType::HTTPStatus(413))),
@@ -255,12 +259,15 @@ impl ProxyHttp for Gateway {
             connection.open_tunnel();
         }
         relay::take_over(response)?;
-        if let (Some(connection), false) = (connection(session), response.status.is_informational()) {
+        let is_interim = response.status.is_informational();
+        ctx.is_answered |= !is_interim || response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if !ctx.is_answered {
+            self.left(ctx, self.clock.now().tick)?;
+        }
+        if let (Some(connection), false) = (connection(session), is_interim) {
             connection.answer_begins();
         }
-        if !response.status.is_informational()
-            && let (Some(asked), Some(set)) = (ctx.asked, self.peers_of(ctx))
-        {
+        if !is_interim && let (Some(asked), Some(set)) = (ctx.asked, self.peers_of(ctx)) {
             self.metrics.upstream_answered(&set.upstream.name, self.clock.now().tick.since(asked));
             set.upstream.hide_headers.iter().for_each(|name| drop(response.remove_header(name)));
         }
@@ -335,8 +342,8 @@ impl ProxyHttp for Gateway {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Self::CTX) -> FailToProxy {
         // Whoever resets the exchange once it is forwarded has not escaped its count.
-        self.settle(ctx, faults::outcome_of(connection(session), error)).await;
         let waiting = !session.downstream_session.is_body_done();
+        self.settle(ctx, faults::outcome_of(connection(session), error, waiting)).await;
         let denial = faults::denial_of(connection(session), error, waiting, self.clock.now().wall);
         // What is left of either message is unknown, so the connection ends with this answer.
         session.set_keepalive(None);
@@ -358,7 +365,8 @@ impl ProxyHttp for Gateway {
         let took = self.clock.now().tick.since(ctx.began);
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         // Who never got an answer may still have ended something.
-        let outcome = error.map_or(Outcome::Unknown, |error| faults::outcome_of(connection(session), error));
+        let waiting = !session.downstream_session.is_body_done();
+        let outcome = error.map_or(Outcome::Unknown, |error| faults::outcome_of(connection(session), error, waiting));
         self.settle(ctx, outcome).await;
         if let Some(forward) = &mut ctx.forward {
             ctx.answered.end(forward, error.is_none());
@@ -373,19 +381,6 @@ impl ProxyHttp for Gateway {
             let route = ctx.route.as_ref().map_or("none", |route| &*route.name);
             tracing::debug!(route, status, ?took, "served");
         }
-    }
-}
-
-/// A body that nobody reads is drained if it is small and surely on its way; else the connection ends with the answer.
-fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
-    const CHEAP: u64 = 64 * 1024;
-    let request = session.req_header();
-    let bodiless =
-        !request.headers.contains_key(http::header::TRANSFER_ENCODING) && !request.headers.contains_key(CONTENT_LENGTH);
-    let cheap =
-        reading::declared_length(request).is_some_and(|length| length <= CHEAP) && !request.headers.contains_key(EXPECT);
-    if !(bodiless || cheap || session.downstream_session.is_body_done()) {
-        session.set_keepalive(None);
     }
 }
 

@@ -283,6 +283,29 @@ fn who_resets_the_connection_before_the_answer_has_tried_all_the_same() {
 }
 
 #[test]
+fn who_breaks_a_login_off_in_whatever_way_has_tried_all_the_same() {
+    let (_release, app) = held_login();
+    let text = config(&app, "account = { header = \"X-User\" }", "access = \"public\"\nbody_limit = \"1KiB\"")
+        .replace("[login_guard", "total_timeout = \"1s\"\n[login_guard");
+    let gateway = Gateway::start(&text);
+    let head = |framing: &str| format!("POST /login HTTP/1.1\r\nHost: h\r\nX-User: ann\r\n{framing}\r\n\r\n");
+    let chunked = head("Transfer-Encoding: chunked") + "5\r\nwrong\r\n";
+    let large = format!("400\r\n{}\r\n", "x".repeat(0x400));
+    let slow = head("Content-Length: 6") + "wrong";
+    for (number, (start, rest, status)) in
+        [(&chunked, "no chunk\r\n", 400), (&chunked, &large, 413), (&slow, "", 408)].iter().enumerate()
+    {
+        let mut client = Client::connect(gateway.address);
+        client.send(start);
+        until("the login has it", || app.bytes().windows(5).filter(|bytes| bytes == b"wrong").count() > number);
+        client.send(rest);
+        assert_eq!(client.receive().status, *status);
+        until("it is counted", || counted(&gateway, "failed") == number as u64 + 1);
+    }
+    assert_eq!(counted(&gateway, "given-back"), 0);
+}
+
+#[test]
 fn a_window_counts_failures_of_a_source_whomever_it_names() {
     let app = login();
     let window = "attempts = 3\nwithin = \"1h\"\nby = [\"source\", \"account\"]";

@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -14,7 +15,9 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsConnector;
 
-use crate::support::{Answer, Gateway, PATIENCE, THE_TWELVE, TokenService, Upstream, all_at_once, issuer, upstream};
+use crate::support::{
+    Answer, Gateway, PATIENCE, Request as Lines, THE_TWELVE, TokenService, Upstream, all_at_once, issuer, until, upstream,
+};
 
 const NAME: &str = "gateway.test";
 const TOKEN: &str = "token-of-ada";
@@ -39,11 +42,15 @@ impl Scene {
     }
 
     fn before(app: Upstream, keys: &str) -> Self {
+        Self::with(app, "", keys)
+    }
+
+    fn with(app: Upstream, app_keys: &str, keys: &str) -> Self {
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
         let service = TokenService::start();
         service.issue(TOKEN, &json!({ "sub": "ada" }));
         let text = keys.to_owned()
-            + &upstream("app", &[app.address], "")
+            + &upstream("app", &[app.address], app_keys)
             + &issuer("main", service.address(), "")
             + "[[route]]\npath = \"/public/**\"\nupstream = \"app\"\naccess = \"public\"\n"
             + "[[route]]\npath = \"/small/**\"\nupstream = \"app\"\naccess = \"public\"\nbody_limit = \"1KiB\"\n"
@@ -65,23 +72,46 @@ impl Scene {
     }
 
     fn connect(&self) -> Connection {
-        Connection::open(self.gateway.address, self.client_config("h2"))
+        self.connect_taking(65_535)
+    }
+
+    /// A client that takes so many bytes of an answer.
+    fn connect_taking(&self, window: u32) -> Connection {
+        Connection::open(self.gateway.address, self.client_config("h2"), window)
+    }
+
+    /// How many logins have come to this.
+    #[track_caller]
+    fn counted(&self, outcome: &str) -> u64 {
+        let page = Lines::get("/metrics").to(self.gateway.admin);
+        let line = format!("portcullis_guard_total{{guard=\"login\",outcome=\"{outcome}\"}} ");
+        page.text().lines().find_map(|text| text.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
     }
 }
 
 impl Connection {
-    fn open(to: SocketAddr, config: Arc<ClientConfig>) -> Self {
+    fn open(to: SocketAddr, config: Arc<ClientConfig>, window: u32) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let sender = runtime.block_on(async {
             let tcp = tokio::net::TcpStream::connect(to).await.unwrap();
             let name = ServerName::try_from(NAME).unwrap();
             let tls = TlsConnector::from(config).connect(name, tcp).await.unwrap();
             assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-            let (sender, connection) = h2::client::handshake(tls).await.unwrap();
+            // Nothing of an answer's body is taken before it is read.
+            let mut builder = h2::client::Builder::new();
+            let (sender, connection) = builder.initial_window_size(window).handshake(tls).await.unwrap();
             tokio::spawn(connection);
             sender
         });
         Self { runtime, sender }
+    }
+
+    /// Begins a request, whose body is still to come.
+    fn begin(&self, request: Request<()>) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+        self.runtime.block_on(async {
+            let mut sender = self.sender.clone().ready().await.unwrap();
+            sender.send_request(request, false).unwrap()
+        })
     }
 
     /// Sends a request with a body and trailers; an error is a stream or connection that was reset.
@@ -363,4 +393,79 @@ fn a_body_in_frames_that_is_looked_into_reaches_the_upstream_unchanged() {
         assert_eq!((answer.status().as_u16(), scene.app.count() - before), (status, usize::from(status == 200)), "{length}");
         assert!(status != 200 || scene.app.last().body == body.as_bytes(), "{length}");
     }
+}
+
+/// A login that answers 401, but not before the sender is dropped.
+fn held_login() -> (mpsc::Sender<()>, Upstream) {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let app = Upstream::scripted(move |_| {
+        let _ = held.lock().unwrap().recv();
+        Answer::new(401, &[], "")
+    });
+    (release, app)
+}
+
+const ANN: [(&str, &str); 1] = [("x-user", "ann")];
+
+#[test]
+fn a_login_in_frames_that_drips_is_waited_for_no_longer_than_total_timeout_and_has_tried() {
+    let (_release, app) = held_login();
+    let scene = Scene::with(app, "total_timeout = \"500ms\"", "");
+    let connection = scene.connect();
+    let (answer, mut body) = connection.begin(request(Method::POST, "/login", &ANN));
+    let answer = connection.runtime.block_on(async {
+        let mut answer = std::pin::pin!(answer);
+        // The pace of the client, and nothing that is waited for: it drips for as long as it is let.
+        for _ in 0..600 {
+            let _ = body.send_data(Bytes::from_static(b"x"), false);
+            if let Ok(answer) = tokio::time::timeout(Duration::from_millis(20), &mut answer).await {
+                return Some(answer.unwrap());
+            }
+        }
+        None
+    });
+    assert_eq!(answer.expect("an answer while it drips").status(), 408);
+    until("it is counted", || scene.counted("failed") == 1);
+}
+
+#[test]
+fn a_login_in_frames_that_is_never_finished_is_waited_for_no_longer_than_read_timeout_and_has_tried() {
+    let (_release, app) = held_login();
+    let scene = Scene::with(app, "read_timeout = \"500ms\"", "");
+    let connection = scene.connect();
+    let (answer, mut body) = connection.begin(request(Method::POST, "/login", &ANN));
+    body.send_data(Bytes::from_static(b"wrong"), false).unwrap();
+    let answer = connection.runtime.block_on(async { tokio::time::timeout(PATIENCE, answer).await });
+    assert_eq!(answer.expect("an answer to silence").unwrap().status(), 408);
+    until("it is counted", || scene.counted("failed") == 1);
+}
+
+#[test]
+fn who_resets_a_stream_before_the_answer_has_tried_all_the_same() {
+    let (release, app) = held_login();
+    let scene = Scene::before(app, "");
+    let connection = scene.connect();
+    for number in 1..=5 {
+        let (answer, mut body) = connection.begin(request(Method::POST, "/login", &ANN));
+        // Once all of the request is there, and once all that matters of it.
+        body.send_data(Bytes::from_static(b"wrong"), number % 2 == 0).unwrap();
+        until("the login has it", || scene.app.bytes().windows(5).filter(|bytes| bytes == b"wrong").count() == number);
+        body.send_reset(h2::Reason::CANCEL);
+        drop(answer);
+        until("it is counted", || scene.counted("failed") == number as u64);
+    }
+    drop(release);
+    let refused = connection.ask(request(Method::POST, "/login", &ANN), b"right", None).unwrap();
+    assert_eq!(refused.status(), 429, "locked: {refused:?}");
+    assert_eq!(scene.counted("given-back"), 0);
+}
+
+#[test]
+fn who_takes_nothing_of_an_answer_is_waited_for_no_longer_than_body_idle() {
+    let scene = Scene::set("[guard]\nbody_idle = \"500ms\"\n");
+    let connection = scene.connect_taking(0);
+    let answer = connection.ask(request(Method::POST, "/public/x", &[]), b"say that again", None);
+    let broken = answer.expect_err("nobody took it");
+    assert!(broken.is_reset(), "{broken:?}");
 }

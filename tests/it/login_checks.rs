@@ -1,8 +1,10 @@
 //! Several guards on one route, and guards that are asked where no password is tried.
 
+use std::sync::{Mutex, mpsc};
+
 use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Answer, Gateway, Request, TokenService, Upstream, issuer, upstream};
+use crate::support::{ADMIN_TOKEN, Answer, Client, Gateway, Request, TokenService, Upstream, issuer, until, upstream};
 
 /// A service that knows one secret, `right`, wherever it is asked.
 fn service() -> Upstream {
@@ -69,6 +71,41 @@ fn of_several_guards_all_must_admit_and_the_strictest_speaks() {
     }
     assert_eq!(ask(&gateway, "/login", "dan", "right", "203.0.113.6"), locked());
     assert_eq!((counted(&gateway, "people", "given-back"), counted(&gateway, "places", "given-back")), (0, 0));
+}
+
+#[test]
+fn whom_one_guard_refuses_holds_nothing_of_another_and_waits_for_nobody_there() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let app = Upstream::scripted(move |request| {
+        if String::from_utf8_lossy(&request.body).contains("slow") {
+            let _ = held.lock().unwrap().recv();
+        }
+        Answer::new(401, &[], "")
+    });
+    let guards =
+        "[login_guard.people]\naccount = { json = \"/email\" }\n[login_guard.devices]\naccount = { header = \"x-device\" }\n";
+    let login = route("/login", "access = \"public\"\nlogin_guard = [\"people\", \"devices\"]");
+    let gateway = Gateway::start(&(guards.to_owned() + &upstream("app", &[app.address], "") + &login));
+    let login = |email: &str, secret: &str, device: &str| {
+        Request::json("/login", &json!({ "email": email, "secret": secret })).field("X-Device", device)
+    };
+    for number in 0..5 {
+        assert_eq!(gateway.ask(&login(&format!("person{number}"), "wrong", "phone")).status, 401);
+    }
+    // All of what ann may try is under way.
+    let clients: Vec<Client> = (6..=10)
+        .map(|number| {
+            let mut client = Client::connect(gateway.address);
+            client.send(login("ann", "slow", &format!("tablet{number}")).bytes());
+            until("the login has it", || app.count() == number);
+            client
+        })
+        .collect();
+    let refused = gateway.ask(&login("ann", "right", "phone"));
+    assert_eq!((refused.status, &refused.json()["code"]), (429, &json!("locked")));
+    assert_eq!((counted(&gateway, "people", "busy"), counted(&gateway, "devices", "locked")), (0, 1));
+    drop((release, clients));
 }
 
 #[test]

@@ -2,10 +2,13 @@
 //! the store when it is back.
 //!
 //! Imports as the parent. A failure that was answered is never lost while this process lives: what the store could not be told
-//! waits in a bounded queue, and the store is told of an account's before it is asked about that account again. Deliberately
+//! waits (`untold`), and the store is told of an account's before it is asked about that account again. Where that takes longer
+//! than the store's deadline, telling and asking together, this gateway decides by what it knows, as in an outage. Deliberately
 //! absent: waiting for room (`LoginGuard`), and what the counters do (`shared`, `mirror`).
 
-use std::collections::{HashMap, VecDeque};
+mod untold;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,9 +21,9 @@ use crate::store::login_guard::GuardTerms;
 use crate::store::login_guard::local::Local;
 use crate::store::login_guard::locks::{Rest, position};
 use crate::store::login_guard::memory::CounterName;
-use crate::store::login_guard::places::Places;
-use crate::store::login_guard::shared::{AttemptId, PAGE, Shared};
+use crate::store::login_guard::shared::{PAGE, Shared};
 use crate::store::login_guard::table::{AccountHash, Caller, Refusal, Reservation};
+use crate::store::login_guard::team::untold::{Settlement, Untold};
 use crate::store::valkey::{Outage, Valkey};
 
 /// For how long a lock that the store told of is believed without asking again: so long it may hold after it was cleared.
@@ -28,9 +31,6 @@ const BELIEVED: Duration = Duration::from_secs(1);
 
 /// How many callers' locks are believed at a time. More are asked about.
 const BELIEVED_AT_ONCE: usize = 4_096;
-
-/// How many settlements wait for the store at most. Beyond that the oldest is given up.
-const UNTOLD: usize = 4_096;
 
 /// How often it is tried to tell the store what it does not know.
 const TRY_EVERY: Duration = Duration::from_millis(250);
@@ -65,7 +65,9 @@ pub(super) struct Team {
     clock: Arc<dyn Clock>,
     shared: Shared,
     believed: Mutex<HashMap<Caller, Believed>>,
-    untold: Mutex<VecDeque<Arc<Settlement>>>,
+    untold: Untold,
+    /// How long telling and asking may take together.
+    deadline: Duration,
     wake: Arc<Notify>,
 }
 
@@ -73,16 +75,6 @@ pub(super) struct Team {
 struct Believed {
     until: Tick,
     told_at: Tick,
-}
-
-/// What the store is to be told of an attempt.
-#[derive(Clone, Debug)]
-struct Settlement {
-    caller: Caller,
-    places: Arc<Places>,
-    id: AttemptId,
-    acquainted: bool,
-    ending: Ending,
 }
 
 /// An attempt that holds reservations in the store. However this ends, the store is told, or the lease ends.
@@ -121,9 +113,10 @@ impl Team {
             denies: sharing.without == WithoutStore::Deny,
             local,
             clock,
+            deadline: sharing.valkey.deadline(),
             shared: Shared::new(sharing.valkey, sharing.lease, entropy),
             believed: Mutex::default(),
-            untold: Mutex::default(),
+            untold: Untold::default(),
             wake: Arc::default(),
         });
         tokio::spawn(tell(Arc::downgrade(&team), Arc::clone(&team.wake)));
@@ -135,7 +128,7 @@ impl Team {
         if let Some(left) = self.believed(caller) {
             return Err(Refusal::Answer(Answer::Locked(left)));
         }
-        match self.ask(caller).await {
+        match self.in_time(caller.account, self.ask(caller)).await {
             Ok(outcome) => outcome.map(Hold::There),
             Err(Outage) => match &self.part {
                 Some(part) => self.local.reserve_part(&self.terms, part, caller, self.clock.now()).map(Hold::Here),
@@ -145,10 +138,6 @@ impl Team {
     }
 
     async fn ask(self: &Arc<Self>, caller: Caller) -> Result<Result<Held, Refusal>, Outage> {
-        if !self.shared.is_up() {
-            return Err(Outage);
-        }
-        self.tell_of(Some(caller.account)).await?;
         let mut held = self.held(caller, false, Ending::Abandoned);
         // If the answer is lost, or nobody waits for it any more, what it may have reserved is given back.
         let said = self.shared.begin(&self.terms, &held.settlement.places, held.settlement.id).await?;
@@ -169,12 +158,7 @@ impl Team {
             return Some(Refusal::Answer(Answer::Locked(left)));
         }
         let places = self.shared.places(&self.terms, caller);
-        let asked = if self.shared.is_up() { self.tell_of(Some(caller.account)).await } else { Err(Outage) };
-        let said = match asked {
-            Ok(()) => self.shared.consult(&self.terms, &places).await,
-            Err(Outage) => Err(Outage),
-        };
-        match said {
+        match self.in_time(caller.account, self.shared.consult(&self.terms, &places)).await {
             Ok(said) => said.refusal().filter(|refusal| *refusal != Refusal::Answer(Answer::Busy)),
             Err(Outage) if self.denies => Some(Refusal::Away),
             Err(Outage) => self.local.consult(&self.terms, caller, self.clock.now()).map(Refusal::Answer),
@@ -271,32 +255,58 @@ impl Team {
         Ok(said.locks())
     }
 
-    /// Tells what the store does not know of an account, or of all.
-    async fn tell_of(&self, account: Option<AccountHash>) -> Result<(), Outage> {
+    /// Asks the store about an account once it knows whatever is known here.
+    async fn in_time<T>(&self, account: AccountHash, asking: impl Future<Output = Result<T, Outage>>) -> Result<T, Outage> {
+        if !self.shared.is_up() {
+            return Err(Outage);
+        }
+        if self.untold.turn(account).is_none() {
+            // The same deadline, and the store's own, so that a store that does not answer is found out.
+            return asking.await;
+        }
+        let told_and_asked = async {
+            self.tell_of(account).await?;
+            asking.await
+        };
+        tokio::time::timeout(self.deadline, told_and_asked).await.unwrap_or(Err(Outage))
+    }
+
+    /// Tells what counts of an account and the store does not know. Whoever comes while it is being told waits for that.
+    async fn tell_of(&self, account: AccountHash) -> Result<(), Outage> {
+        while let Some(turn) = self.untold.turn(account) {
+            let _teller = turn.lock().await;
+            while let Some(entry) = self.untold.first(account, &turn) {
+                self.tell_store(&entry.settlement).await?;
+                self.untold.told(&entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells all that the store does not know: of one account, then one thing that is given back, and so on.
+    async fn tell_all(&self) -> Result<(), Outage> {
         loop {
-            let next = {
-                let untold = lock(&self.untold);
-                let mut meant = untold.iter().filter(|waiting| account.is_none_or(|account| waiting.caller.account == account));
-                meant.next().cloned()
-            };
-            let Some(next) = next else { return Ok(()) };
-            self.tell_store(&next).await?;
-            // It stayed there until it was told, so that nobody went before it.
-            lock(&self.untold).retain(|waiting| waiting.id != next.id);
+            let (account, given_back) = (self.untold.oldest(), self.untold.oldest_given_back());
+            if let Some(account) = account {
+                self.tell_of(account).await?;
+            }
+            if let Some(entry) = &given_back {
+                self.tell_store(&entry.settlement).await?;
+                self.untold.told(entry);
+            }
+            if account.is_none() && given_back.is_none() {
+                return Ok(());
+            }
         }
     }
 
     fn remember(&self, settlement: Settlement) {
-        let mut untold = lock(&self.untold);
-        if untold.len() >= UNTOLD {
+        if self.untold.add(settlement) {
             tracing::error!(
                 guard = &*self.terms.name,
                 "more logins than can be remembered wait for the shared store; the oldest is not told"
             );
-            untold.pop_front();
         }
-        untold.push_back(Arc::new(settlement));
-        drop(untold);
         self.wake.notify_one();
     }
 
@@ -385,7 +395,7 @@ async fn tell(team: Weak<Team>, wake: Arc<Notify>) {
     loop {
         wake.notified().await;
         while let Some(team) = team.upgrade() {
-            if team.shared.is_up() && team.tell_of(None).await.is_ok() {
+            if team.shared.is_up() && team.tell_all().await.is_ok() {
                 break;
             }
             drop(team);

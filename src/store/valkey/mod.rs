@@ -178,6 +178,12 @@ impl Valkey {
         &self.0.names
     }
 
+    /// How long a call may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
     /// Whether there is a connection that works, as far as is known.
     #[must_use]
     pub fn is_up(&self) -> bool {

@@ -36,7 +36,13 @@ pub(in crate::store) fn runtime() -> Runtime {
 
 /// A store with a deadline that a busy machine keeps.
 pub(in crate::store) async fn connect(server: &servers::Valkey) -> Valkey {
-    let valkey = Valkey::start(&terms(&[server]), Arc::new(Log::default())).unwrap();
+    connect_within(server, terms(&[server]).deadline).await
+}
+
+/// A store with this deadline.
+pub(in crate::store) async fn connect_within(server: &servers::Valkey, deadline: Duration) -> Valkey {
+    let terms = Terms { deadline, ..terms(&[server]) };
+    let valkey = Valkey::start(&terms, Arc::new(Log::default())).unwrap();
     assert!(valkey.ready(GUARD).await, "no connection");
     valkey
 }

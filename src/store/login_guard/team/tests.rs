@@ -7,8 +7,10 @@ use crate::model::{Denial, NonEmpty, Source, SourceKey, Timestamp};
 use crate::rules::lockout::LockRule;
 use crate::rules::login_budget::{BudgetRule, FailureWindow};
 use crate::store::login_guard::locks::AccountMark;
+use crate::store::login_guard::places::Places;
+use crate::store::login_guard::team::untold::UNTOLD;
 use crate::store::login_guard::{GuardKey, GuardWitness, Happening, LoginGuard, Who, Whose};
-use crate::store::valkey::tests::{connect, servers};
+use crate::store::valkey::tests::{connect, connect_within, servers};
 
 /// A guard against hanging, never a measure.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -71,7 +73,10 @@ impl Node {
         without: WithoutStore,
         gateways: u32,
     ) -> Self {
-        let valkey = connect(server).await;
+        Self::on(connect(server).await, by, rule, without, gateways)
+    }
+
+    fn on(valkey: Valkey, by: &[CountedBy], rule: BudgetRule, without: WithoutStore, gateways: u32) -> Self {
         let (clock, told) = (Arc::new(ByHand::default()), Arc::new(Told::default()));
         let by = NonEmpty::new(by.to_vec()).unwrap();
         let terms = GuardTerms { name: "login".into(), by, rule };
@@ -97,7 +102,18 @@ impl Node {
     }
 
     fn untold(&self) -> usize {
-        lock(&self.guard.team.as_ref().unwrap().untold).len()
+        self.team().untold.count()
+    }
+
+    fn team(&self) -> &Arc<Team> {
+        self.guard.team.as_ref().unwrap()
+    }
+
+    /// What the store might be told of an attempt.
+    fn settlement(&self, account: &str, ending: Ending) -> Settlement {
+        let mut held = self.team().held(self.guard.caller(who(account, 1)), false, ending);
+        held.is_open = false;
+        held.settlement.clone()
     }
 
     async fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
@@ -340,4 +356,72 @@ async fn more_than_can_be_remembered_gives_up_the_oldest() {
         assert_eq!(one.attempt(&format!("nobody{number}"), 1, Ending::Failed).await, Ok(()));
     }
     assert_eq!(one.untold(), UNTOLD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_waits_for_what_is_told_of_its_account_and_no_longer_than_the_deadline() {
+    let Some(mut server) = servers::Valkey::start() else { return };
+    let valkey = connect_within(&server, Duration::from_millis(500)).await;
+    let rule = BudgetRule { lock: Some(LockRule::new(6, Duration::from_mins(30))), window: None };
+    let node = Node::on(valkey, &[CountedBy::Account], rule, WithoutStore::Local, 2);
+    server.kill();
+    node.until("the store is away", |node| !node.valkey.is_up()).await;
+    assert_eq!(node.attempt("ann", 1, Ending::Failed).await, Ok(()));
+    // Somebody tells that of ann, and does not get on.
+    let turn = node.team().untold.turn(node.guard.caller(who("ann", 1)).account).expect("it waits");
+    let telling = turn.lock().await;
+    server.start_again();
+    node.until("there is a connection", |node| node.valkey.is_up()).await;
+    assert_eq!(node.attempt("ann", 2, Ending::Failed).await, Ok(()));
+    assert_eq!(node.said(Happening::Alone), 2, "by what is known here");
+    assert_eq!(node.guard.consult(who("ann", 2)).await, Ok(()));
+    assert!(node.untold() > 0, "nobody else has told it meanwhile");
+    drop(telling);
+    node.until("the store is told", |node| node.untold() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_given_back_keeps_nobody_waiting_and_makes_room_for_what_counts() {
+    let Some(server) = servers::Valkey::start() else { return };
+    let node = Node::start(&server, WithoutStore::Local, 2).await;
+    let account = |name: &str| node.guard.caller(who(name, 1)).account;
+    let untold = Untold::default();
+    for name in ["ann", "bob"] {
+        assert!(!untold.add(node.settlement(name, Ending::Abandoned)));
+    }
+    assert!(untold.turn(account("ann")).is_none());
+    for number in 0..UNTOLD - 2 {
+        assert!(!untold.add(node.settlement(&format!("person{number}"), Ending::Failed)));
+    }
+    assert!(!untold.add(node.settlement("ann", Ending::Succeeded)), "what ann gave back goes first");
+    assert_eq!(untold.oldest_given_back().map(|entry| entry.settlement.caller.account), Some(account("bob")));
+    assert!(!untold.add(node.settlement("ann", Ending::Failed)), "then what bob did");
+    assert!(!untold.add(node.settlement("cid", Ending::Abandoned)), "nor does it make room for itself");
+    assert!(untold.turn(account("person0")).is_some());
+    assert!(untold.add(node.settlement("bob", Ending::Failed)), "then the oldest that counts");
+    assert!(untold.turn(account("person0")).is_none());
+    assert_eq!((untold.oldest(), untold.count()), (Some(account("person1")), UNTOLD));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_counts_of_an_account_is_told_in_its_order_by_one_at_a_time() {
+    let Some(server) = servers::Valkey::start() else { return };
+    let node = Node::start(&server, WithoutStore::Local, 2).await;
+    let ann = node.guard.caller(who("ann", 1)).account;
+    let untold = Untold::default();
+    for ending in [Ending::Failed, Ending::Succeeded] {
+        untold.add(node.settlement("ann", ending));
+    }
+    let turn = untold.turn(ann).unwrap();
+    for ending in [Ending::Failed, Ending::Succeeded] {
+        let entry = untold.first(ann, &turn).unwrap();
+        assert_eq!(entry.settlement.ending, ending);
+        assert!(Arc::ptr_eq(&untold.first(ann, &turn).unwrap().settlement, &entry.settlement), "until it is told");
+        untold.told(&entry);
+    }
+    assert!(untold.first(ann, &turn).is_none() && untold.turn(ann).is_none());
+    // A line that began anew belongs to another turn.
+    untold.add(node.settlement("ann", Ending::Failed));
+    assert!(untold.first(ann, &turn).is_none());
+    assert!(untold.first(ann, &untold.turn(ann).unwrap()).is_some());
 }
