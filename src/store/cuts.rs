@@ -216,13 +216,16 @@ impl Cuts {
         made.sequence
     }
 
-    /// The cuts that are remembered and wanted, by issuer, who made them, and their place in the order.
+    /// The cuts that are remembered and wanted, by issuer, who made them, and their place in the order; but for those that were
+    /// made longer ago than the retention. They are remembered because they were heard late, and if gateways went on telling
+    /// each other of them, they would be for ever.
     #[must_use]
-    pub fn remembered(&self, wanted: impl Fn(IssuerId, Origin, Sequence) -> bool) -> Vec<Remembered> {
+    pub fn remembered(&self, now: Timestamp, wanted: impl Fn(IssuerId, Origin, Sequence) -> bool) -> Vec<Remembered> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let of_issuer = |(issuer, reached): (&IssuerId, &Reached)| {
             let (issuer, wanted) = (*issuer, &wanted);
-            let found = reached.named().filter(move |(_, made)| wanted(issuer, made.origin, made.sequence));
+            let is_young = |made: &Made| now.since(made.wall) < self.retention;
+            let found = reached.named().filter(move |(_, made)| is_young(made) && wanted(issuer, made.origin, made.sequence));
             found.map(move |(reach, made)| Remembered { issuer, reach, at: made.wall }).collect::<Vec<_>>()
         };
         table.cut.iter().flat_map(of_issuer).collect()
@@ -564,7 +567,7 @@ mod tests {
         assert!(!cuts.denies(&facts(), TOKEN));
         assert!(!cuts.spare(&facts(), TOKEN, &mark), "it is asked about again");
         assert!(cuts.spare(&facts(), TOKEN, &Watermark::at(cuts.sequence())));
-        let told = cuts.remembered(|_, origin, _| origin == Origin::Here);
+        let told = cuts.remembered(at(100).wall, |_, origin, _| origin == Origin::Here);
         assert_eq!(told.into_iter().map(|cut| cut.reach).collect::<Vec<_>>(), [Some(Reach::Session("other".into()))]);
     }
 
@@ -670,7 +673,8 @@ mod tests {
         let first = cuts.publish(ISSUER, Reach::Client("shop".into()), at(100));
         let second = cuts.publish(ISSUER, Reach::Token(TOKEN), at(100));
         let found = |from: Origin, since: Sequence| {
-            let mut found = cuts.remembered(|issuer, origin, made| issuer == ISSUER && origin == from && made >= since);
+            let mut found =
+                cuts.remembered(at(100).wall, |issuer, origin, made| issuer == ISSUER && origin == from && made >= since);
             found.sort_by_key(|cut| (cut.at, cut.reach.is_some()));
             found.into_iter().map(|cut| (cut.reach, cut.at.as_secs())).collect::<Vec<_>>()
         };
@@ -679,6 +683,9 @@ mod tests {
         assert_eq!(found(Origin::Others, start), [(Some(Reach::Subject("ann".into())), 20), (None, 30)]);
         assert_eq!(found(Origin::Here, first).len(), 2);
         assert_eq!(found(Origin::Here, second), [(Some(Reach::Token(TOKEN)), 100)]);
+        // What was made longer ago than it counts is told to nobody again, however lately it was heard.
+        assert_eq!(cuts.remembered(at(10 + 3599).wall, |_, origin, _| origin == Origin::Before).len(), 1);
+        assert_eq!(cuts.remembered(at(10 + 3600).wall, |_, origin, _| origin == Origin::Before).len(), 0);
         // Whoever cuts the same here later is who made it.
         cuts.publish(ISSUER, Reach::Session("s1".into()), at(100));
         assert_eq!(found(Origin::Before, start), []);

@@ -27,6 +27,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How often it is said at most that events cannot be opened.
 const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
+/// By how much the clocks of gateways, issuers and servers that are in order differ at most.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
 /// How many cuts that were heard wait to be written down, at most.
 const QUEUE: usize = 1 << 13;
 /// How many are written down at once.
@@ -203,10 +205,12 @@ impl Reader {
     }
 
     /// JWTs are loaded from nowhere: what was cut of them and cannot be read is known by nothing but when that was, at the
-    /// latest. Nothing happens if it was so long ago that no such token lives.
+    /// latest. Nothing happens if it was so long ago that no such token lives. The server's clock may be far ahead, or have been
+    /// so when it named the entry: what stands in the stream was made by now all the same, and JWTs of later are good.
     fn cut_jwts_until(&self, id: EntryId) {
-        let at = Timestamp::from_millis(i64::try_from(id.millis).unwrap_or(i64::MAX));
         let now = self.shared.ground.clock.now();
+        let named = Timestamp::from_millis(i64::try_from(id.millis).unwrap_or(i64::MAX));
+        let at = named.min(now.wall.after(CLOCKS_DIFFER));
         let signed = |(_, (issuer, self_contained)): (_, &(IssuerId, bool))| self_contained.then_some(*issuer);
         for issuer in self.shared.terms.issuers.iter().filter_map(signed) {
             if now.wall.since(at) < self.shared.ground.cuts.retention() {

@@ -184,7 +184,7 @@ impl Teller {
         if self.due.is_empty() {
             let Some(debt) = self.shared.debt.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
             let wanted = |issuer, origin, made| debt.holds(self.shared.is_self_contained(issuer), origin, made);
-            let owed = self.shared.ground.cuts.remembered(wanted);
+            let owed = self.shared.ground.cuts.remembered(self.shared.ground.clock.now().wall, wanted);
             self.due = owed.into_iter().filter_map(|cut| self.remembered(cut)).collect();
             if !self.due.is_empty() {
                 tracing::info!(cuts = self.due.len(), "telling the other gateways what they may not know");

@@ -1,7 +1,8 @@
 //! A feed over two servers, as there are while one takes the place of the other.
 
 use super::*;
-use crate::model::{Now, Timestamp};
+use crate::model::{Now, PrincipalFacts, Timestamp};
+use crate::store::cuts::Fingerprint;
 use crate::store::valkey::tests::{connect, runtime, servers, terms};
 
 const ISSUER: IssuerId = IssuerId(1);
@@ -94,5 +95,22 @@ fn what_was_told_before_the_first_word_from_the_store_is_told_again_after_it() {
         new.start_again();
         assert!(feed.up_to_date(GUARD).await);
         until("told again", || old.ask::<u64>(&["XLEN", "test:cuts"]) > 1).await;
+    });
+}
+
+#[test]
+fn a_server_whose_clock_is_ahead_has_no_jwt_of_later_denied() {
+    let Some(server) = servers::Valkey::start() else { return };
+    let in_two_hours = format!("{}-0", (Still.now().wall.as_secs() + 7_200) * 1_000);
+    server.ask::<String>(&["XADD", "test:cuts", &in_two_hours, "before", "0-0", "event", "written by nobody who may"]);
+    runtime().block_on(async {
+        let (cuts, feed) = apart(&server, &server).await;
+        assert!(feed.up_to_date(GUARD).await);
+        let issued = |minutes: u64| PrincipalFacts {
+            issued_at: Some(Still.now().wall.after(Duration::from_mins(minutes))),
+            ..PrincipalFacts::of_issuer(ISSUER)
+        };
+        let denied = [0, 1, 2, 119].map(|minutes| cuts.denies(&issued(minutes), Fingerprint([7; 32])));
+        assert_eq!(denied, [true, true, false, false]);
     });
 }

@@ -83,14 +83,12 @@ struct Found {
 pub(super) fn rotate(db: &Db<'_>, step: &RotateStep) -> sql::Result<Rotation> {
     let Some(found) = find(db, step)? else { return Ok(Rotation::Invalid) };
     if found.used {
-        return match &found.repeatable {
-            Some(sealed) => repeat(db, &found, step, sealed),
-            None => {
-                let family = Granted { grant: found.grant, sid: found.sid };
-                revoke_grant(db, &family, "refresh-reused", step.now)?;
-                Ok(Rotation::Reused(family.sid))
-            }
-        };
+        if let Some(sealed) = &found.repeatable {
+            return repeat(db, &found, step, sealed);
+        }
+        let family = Granted { grant: found.grant, sid: found.sid };
+        revoke_grant(db, &family, "refresh-reused", step.now)?;
+        return Ok(Rotation::Reused(family.sid));
     }
     if found.expires <= step.now || !mark_used(db, step)? {
         return Ok(Rotation::Invalid);
