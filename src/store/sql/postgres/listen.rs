@@ -4,10 +4,14 @@
 //! missed over a lost session, and nothing depends on a notification that never came. Each look says until when it is good
 //! enough; nothing here has to notice that there are no more of them.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::model::Tick;
@@ -66,7 +70,7 @@ impl Drop for Listener {
 }
 
 struct Listening {
-    runtime: std::rc::Rc<tokio::runtime::Runtime>,
+    runtime: Rc<Runtime>,
     terms: Arc<Terms>,
     session: Option<Session>,
     /// Until when what was read is good enough.
@@ -76,6 +80,7 @@ struct Listening {
     /// Nothing was read over this session.
     anew: bool,
     wait: Duration,
+    probe: Pin<Box<dyn Future<Output = Infallible>>>,
 }
 
 /// How the thread goes on.
@@ -92,15 +97,16 @@ impl Listening {
         let failed = |source| OpenFault::Database { place: terms.place().into(), source };
         let session = runtime.block_on(Self::connect(&runtime, terms)).map_err(failed)?;
         let (terms, session) = (Arc::clone(terms), Some(session));
-        let mut listening =
-            Self { runtime, terms, session, heard: Tick::default(), complained: false, anew: true, wait: SHORTEST };
+        let (heard, wait) = (Tick::default(), SHORTEST);
+        let probe = Box::pin(probe(Rc::clone(&runtime), Arc::clone(&terms)));
+        let mut listening = Self { runtime, terms, session, heard, complained: false, anew: true, wait, probe };
         listening.look(ear).map_err(failed)?;
         Ok(listening)
     }
 
     /// Listens before it looks, so that nothing falls in between. From now on the server that it finds counts, and every other
     /// session of this gateway is opened anew before it is used.
-    async fn connect(runtime: &std::rc::Rc<tokio::runtime::Runtime>, terms: &Terms) -> Result<Session> {
+    async fn connect(runtime: &Rc<Runtime>, terms: &Terms) -> Result<Session> {
         let session = Session::connect(runtime, terms, Role::Listen).await?;
         session.client.batch_execute(&format!("LISTEN \"{}\"", terms.channel())).await?;
         Ok(session)
@@ -158,6 +164,7 @@ impl Listening {
                 () = self.terms.primary.doubted() => Next::Lost,
                 () = woken.notified() => Next::Look,
                 () = tokio::time::sleep(pause) => Next::Look,
+                never = &mut self.probe => match never {},
             }
         })
     }
@@ -199,6 +206,19 @@ impl Listening {
         })
     }
 }
+
+/// Sees now and then where the name leads: a fail-over may leave a server that lives, takes writes and keeps its connections.
+/// Whether it is the server that counts is compared when the session is opened; that there is none, looks notice sooner.
+async fn probe(runtime: Rc<Runtime>, terms: Arc<Terms>) -> Infallible {
+    let pause = terms.silence.saturating_mul(5).min(LONGEST_UNSEEN);
+    loop {
+        tokio::time::sleep(pause).await;
+        drop(Session::connect(&runtime, &terms, Role::Read).await);
+    }
+}
+
+/// How long it may go unseen that the name leads elsewhere.
+const LONGEST_UNSEEN: Duration = Duration::from_secs(10);
 
 /// Between two attempts to connect: the first, and the longest.
 const SHORTEST: Duration = Duration::from_millis(20);

@@ -120,19 +120,19 @@ mod tests {
 
     use super::*;
 
-    fn server(system: &str, timeline: u32) -> Option<Identity> {
-        Some(Identity { system: system.into(), timeline })
+    fn server(system: &str, timeline: u32) -> Identity {
+        Identity { system: system.into(), timeline }
     }
 
     #[test]
     fn an_era_begins_whenever_somebody_hears_anew() {
         let primary = Primary::new();
-        primary.meet(server("a", 1)).unwrap();
-        assert_eq!(primary.hear(server("a", 1)).unwrap(), 0, "all are where it listens");
+        primary.meet(Some(server("a", 1))).unwrap();
+        assert_eq!(primary.hear(Some(server("a", 1))).unwrap(), 0, "all are where it listens");
         assert!(primary.beyond(0).now_or_never().is_none());
-        assert_eq!(primary.hear(server("a", 1)).unwrap(), 1, "even at the same: it was away");
+        assert_eq!(primary.hear(Some(server("a", 1))).unwrap(), 1, "even at the same: it was away");
         assert!(primary.beyond(0).now_or_never().is_some());
-        assert_eq!(primary.hear(server("a", 2)).unwrap(), 2);
+        assert_eq!(primary.hear(Some(server("a", 2))).unwrap(), 2);
     }
 
     #[test]
@@ -140,29 +140,29 @@ mod tests {
         let primary = Primary::new();
         primary.meet(None).unwrap();
         assert_eq!(primary.hear(None).unwrap(), 1);
-        primary.meet(server("a", 1)).unwrap();
+        primary.meet(Some(server("a", 1))).unwrap();
     }
 
     #[test]
     fn a_server_that_was_left_behind_never_counts_again() {
         let primary = Primary::new();
-        primary.hear(server("a", 2)).unwrap();
-        assert!(matches!(primary.meet(server("a", 1)), Err(SqlFault::Behind)));
-        assert!(matches!(primary.hear(server("a", 1)), Err(SqlFault::Behind)));
+        primary.hear(Some(server("a", 2))).unwrap();
+        assert!(matches!(primary.meet(Some(server("a", 1))), Err(SqlFault::Behind)));
+        assert!(matches!(primary.hear(Some(server("a", 1))), Err(SqlFault::Behind)));
         assert!(primary.doubted().now_or_never().is_none(), "nobody doubts for its sake");
-        primary.meet(server("a", 2)).unwrap();
+        primary.meet(Some(server("a", 2))).unwrap();
     }
 
     #[test]
     fn who_meets_another_server_is_refused_and_has_whoever_listens_look_anew() {
         for other in [server("a", 2), server("b", 1)] {
             let primary = Primary::new();
-            primary.hear(server("a", 1)).unwrap();
-            assert!(matches!(primary.meet(other.clone()), Err(SqlFault::OtherServer)));
+            primary.hear(Some(server("a", 1))).unwrap();
+            assert!(matches!(primary.meet(Some(other.clone())), Err(SqlFault::OtherServer)));
             assert!(primary.doubted().now_or_never().is_some());
-            primary.hear(other.clone()).unwrap();
+            primary.hear(Some(other.clone())).unwrap();
             assert!(primary.doubted().now_or_never().is_none());
-            primary.meet(other).unwrap();
+            primary.meet(Some(other)).unwrap();
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::plan::Postgres;
 use crate::store::sql::postgres::{Ear, Listener};
 use crate::store::sql::{Db, Result};
 
+const MOMENT: Duration = Duration::from_millis(1);
+const ALMOST: Duration = Duration::from_millis(1999);
 const SILENCE: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,9 +28,9 @@ async fn what_was_heard_runs_out_by_itself_while_a_look_hangs_and_counts_again_o
 
     let holder = fixture::client(&database).await;
     holder.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    clock.forward(SILENCE - Duration::from_millis(1));
+    clock.forward(ALMOST);
     assert!(!heard.hearing.is_deaf(clock.now().tick));
-    clock.forward(Duration::from_millis(1));
+    clock.forward(MOMENT);
     assert!(heard.hearing.is_deaf(clock.now().tick), "whatever its thread is doing");
     holder.batch_execute("ROLLBACK").await.unwrap();
     until(async || !heard.hearing.is_deaf(clock.now().tick)).await;

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Heard, contents, fixture, insert, of, open, until};
 use crate::plan::Postgres;
@@ -82,6 +83,23 @@ async fn a_reader_that_finds_the_new_server_first_has_the_listener_leave_the_old
     fixture::query(&old, &format!("SELECT pg_terminate_backend({reader})"));
     until(async || heard.sessions() == 2).await;
     until(async || readers.read(super::backend).await.is_ok()).await;
+    assert_eq!(contents(&readers).await, [2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_the_name_leads_elsewhere_is_seen_though_no_connection_breaks() {
+    let Some(old) = fixture::database() else { return };
+    let Some(server) = fixture::another() else { return };
+    open(&of(&at(&server.folder, &old))).1.step(insert(2)).await.unwrap();
+    let name = Name::leading_to(&old);
+    // Which is looked at after five times as long; a look that is late is no concern of this test.
+    let terms = of(&at(&name.link(), &Postgres { max_silence: Duration::from_secs(1), ..old.clone() }));
+    let (readers, _writer) = open(&terms);
+    let heard = Heard::default();
+    let _listener = Listener::start(&terms, "test-listener", heard.clone()).unwrap();
+    let sessions = heard.sessions();
+    name.leads_to(&server.folder);
+    until(async || heard.sessions() > sessions).await;
     assert_eq!(contents(&readers).await, [2]);
 }
 

@@ -13,7 +13,7 @@ use crate::store::sqlite::StoreFault;
 /// More than fit into one group, fewer than fit into the queue.
 const MANY: i64 = 200;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_waits_while_the_lock_cannot_be_had_is_refused_with_the_first_who_asked_for_it() {
     let Some(database) = fixture::database() else { return };
     let terms = by(&database, Arc::new(ByHand::default()));
@@ -81,7 +81,7 @@ async fn a_group_takes_no_more_steps_after_half_of_the_time_for_a_statement() {
     let terms = by(&database, Arc::clone(&clock) as _);
     let (_readers, writer) = open(&terms);
     let holder = fixture::client(&database).await;
-    for (takes, same) in [(terms.statement / 2 - Duration::from_millis(1), true), (terms.statement / 2, false)] {
+    for (takes, same) in [(terms.statement / 3, true), (terms.statement / 2, false)] {
         // Held until all three wait.
         holder.batch_execute(&format!("SELECT pg_advisory_lock({})", terms.lock())).await.unwrap();
         let clock = Arc::clone(&clock);
