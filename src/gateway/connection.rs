@@ -259,8 +259,10 @@ impl AsyncRead for Connection {
             }
             this.inbox.reserve(READ_SIZE);
             if ready!(poll_read_buf(Pin::new(&mut this.wire), cx, &mut this.inbox))? == 0 {
-                // A client that has said all and waits for the answers is told from one that went away by what it left here.
-                let awaits_more = this.is_done() && !this.inbox.is_empty();
+                // A client that has said all and waits for the answers is told from one that went away by what it left here. And
+                // while an answer is waited for, pingora must not be told: it would look here no more, and that wait would have no
+                // end.
+                let awaits_more = this.is_done() && (!this.inbox.is_empty() || this.patience.is_waiting());
                 return if awaits_more { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
         }

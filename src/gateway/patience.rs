@@ -40,6 +40,11 @@ impl Patience {
         self.due.store(0, Ordering::Relaxed);
     }
 
+    /// Whether somebody waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.due.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether it has run out. If not, the task is woken when it may have.
     pub(super) fn has_run_out(&mut self, cx: &mut Context<'_>) -> bool {
         let due = *self.due.get_mut();

@@ -244,5 +244,10 @@ fn r_an_answer_whose_head_drips_has_one_deadline_however_many_drops_come() {
         let response = gateway.ask(&Request::get("/x"));
         assert_eq!(response.status, 504, "{response:#?}");
         assert_dressed(&response, "a head that drips");
+        // Nor does it help the upstream that the client has closed its side.
+        let mut client = Client::connect(gateway.address);
+        client.send(Request::get("/x").bytes());
+        client.hang_up();
+        assert_eq!(client.receive().status, 504);
     }
 }
