@@ -7,14 +7,14 @@ use std::net::IpAddr;
 
 use crate::admin::locks::{ClearedLocks, ShownLock, Wanted};
 use crate::model::SourceKey;
-use crate::store::login_guard::Rest;
+use crate::store::login_guard::Remainder;
 
 /// Locks of one call that have a line of their own each. Of more it is said how many.
 const NAMED: usize = 10_000;
 
 /// What was cleared at one guard.
 pub(super) fn cleared(from: IpAddr, guard: &str, wanted: &Wanted, cleared: &ClearedLocks) {
-    let ClearedLocks { whose, locks, counters, lasting, rest } = cleared;
+    let ClearedLocks { whose, locks, counters, lasting, remainder } = cleared;
     for ShownLock { mark, source, client, reason, failures, .. } in locks.iter().take(NAMED) {
         let source = source.map(SourceKey::address).map(tracing::field::display);
         tracing::info!(target: "portcullis::audit", actor = "admin", %from, guard, mark, source, client, reason, failures, lasting, "lock cleared");
@@ -28,10 +28,10 @@ pub(super) fn cleared(from: IpAddr, guard: &str, wanted: &Wanted, cleared: &Clea
     if locks.is_empty() && *counters > 0 {
         tracing::info!(target: "portcullis::audit", actor = "admin", %from, guard, by, mark, source, counters, "failures forgotten");
     }
-    let why = match rest {
-        Rest::Nothing => return,
-        Rest::More => "there were more than are cleared in one go",
-        Rest::Unknown => "what keeps them does not answer",
+    let why = match remainder {
+        Remainder::Nothing => return,
+        Remainder::More => "there were more than are cleared in one go",
+        Remainder::Unknown => "what keeps them does not answer",
     };
     tracing::error!(target: "portcullis::audit", actor = "admin", %from, guard, by, mark, source, locks = locks.len(), why, "not all locks cleared");
 }

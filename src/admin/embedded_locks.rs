@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::admin::locks::{ClearedLocks, LockKeeper, ShownLock, Unavailable, Wanted};
 use crate::model::SourceKey;
-use crate::store::login_guard::Rest;
+use crate::store::login_guard::Remainder;
 use crate::tokens::account::AccountId;
 use crate::tokens::identifier::{EmailAddress, Identifier, PhoneNumber};
 use crate::tokens::{Lock, LockId, LockKind, TokenService, Whom};
@@ -82,7 +82,7 @@ impl LockKeeper for EmbeddedLocks {
     async fn clear(&self, whose: &Wanted) -> ClearedLocks {
         let Some(meant) = Meant::by(whose) else { return ClearedLocks::NOTHING };
         let Ok(cleared) = self.0.clear_lock(meant.whom()).await else {
-            return ClearedLocks { rest: Rest::Unknown, ..ClearedLocks::NOTHING };
+            return ClearedLocks { remainder: Remainder::Unknown, ..ClearedLocks::NOTHING };
         };
         let locks: Vec<ShownLock> = cleared.locks.into_iter().map(ShownLock::from).collect();
         // What is cleared is so in the database.

@@ -18,7 +18,7 @@ use crate::admin::words::{Problem, answer};
 use crate::model::{Source, SourceKey, SourcePrefix, Timestamp};
 use crate::rules::body::Form;
 use crate::rules::login_budget::ClosedBy;
-use crate::store::login_guard::{AccountMark, LoginGuard, Rest, Whose};
+use crate::store::login_guard::{AccountMark, LoginGuard, Remainder, Whose};
 use crate::store::valkey::Outage;
 
 /// How many locks an answer holds unless it is said, and at most.
@@ -79,16 +79,17 @@ pub struct ClearedLocks {
     /// Whether a restart will know of it.
     pub lasting: bool,
     /// What may be locked still.
-    pub rest: Rest,
+    pub remainder: Remainder,
 }
 
 impl ClearedLocks {
     /// There was nothing to clear.
-    pub const NOTHING: Self = Self { whose: None, locks: Vec::new(), counters: 0, lasting: true, rest: Rest::Nothing };
+    pub const NOTHING: Self =
+        Self { whose: None, locks: Vec::new(), counters: 0, lasting: true, remainder: Remainder::Nothing };
 
     /// Whether this changed anything, or may have.
     fn has_changed(&self) -> bool {
-        !self.locks.is_empty() || self.counters > 0 || self.rest != Rest::Nothing
+        !self.locks.is_empty() || self.counters > 0 || self.remainder != Remainder::Nothing
     }
 }
 
@@ -140,7 +141,7 @@ impl LockKeeper for LoginGuard {
         let cleared = Self::clear(self, whose).await;
         let locks: Vec<ShownLock> = cleared.locks.into_iter().map(ShownLock::from).collect();
         let whose = self.mark_of(whose).map(|mark| mark.to_string());
-        ClearedLocks { whose, counters: locks.len(), locks, lasting: cleared.kept.is_ok(), rest: cleared.rest }
+        ClearedLocks { whose, counters: locks.len(), locks, lasting: cleared.kept.is_ok(), remainder: cleared.remainder }
     }
 }
 
@@ -291,7 +292,7 @@ impl Locks {
             let cleared = keeper.clear(&whose).await;
             has_changed |= cleared.has_changed();
             audit::cleared(from, name, &whose, &cleared);
-            not_all.extend(Some(name).filter(|_| cleared.rest != Rest::Nothing));
+            not_all.extend(Some(name).filter(|_| cleared.remainder != Remainder::Nothing));
             not_kept.extend(Some(name).filter(|_| !cleared.lasting));
             count += cleared.locks.len();
             shown.extend(cleared.locks.iter().take(LONGEST_PAGE - shown.len()).map(|lock| lock.shown(name)));

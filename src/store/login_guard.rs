@@ -35,7 +35,7 @@ use crate::store::revocations::NotKept;
 pub use attempt::{Attempt, Settled};
 pub use eviction::watch_eviction;
 use local::Local;
-pub use locks::{AccountMark, Cleared, Lock, Rest, Whose};
+pub use locks::{AccountMark, Cleared, Lock, Remainder, Whose};
 pub use memory::{Counted, CounterName, GuardKey, GuardLedger, GuardMemory, Noted};
 pub use spray::FEW_ACCOUNTS;
 use spray::Spray;

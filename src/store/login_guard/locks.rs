@@ -81,12 +81,12 @@ pub struct Cleared {
     /// Whether a restart will know of it.
     pub kept: Result<(), NotKept>,
     /// What was meant and may be locked still.
-    pub rest: Rest,
+    pub remainder: Remainder,
 }
 
 /// What may be left of what was to be cleared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rest {
+pub enum Remainder {
     /// Nothing.
     Nothing,
     /// There was more than is cleared in one go.
@@ -153,7 +153,7 @@ impl LoginGuard {
     /// Ends somebody's locks, and forgets the failures that led to them. Holds at once; a restart knows of it when this returns.
     /// Where counters are shared, other gateways may refuse those callers for another second to whom they have just told of it, and at most 10,000 are cleared.
     pub async fn clear(&self, whose: Whose<'_>) -> Cleared {
-        let nothing = Cleared { locks: Vec::new(), kept: Ok(()), rest: Rest::Nothing };
+        let nothing = Cleared { locks: Vec::new(), kept: Ok(()), remainder: Remainder::Nothing };
         let Some(means) = self.means(whose) else { return nothing };
         let shared = match &self.team {
             Some(team) => Some(team.clear(&means).await),
@@ -162,16 +162,16 @@ impl LoginGuard {
         let now = self.clock.now();
         // While the store is away, what this gateway knows of its locks is all that holds them.
         let here = match shared {
-            Some((_, Rest::Unknown)) => Vec::new(),
-            Some((_, Rest::Nothing | Rest::More)) | None => self.counters.clear(&self.terms, means, now),
+            Some((_, Remainder::Unknown)) => Vec::new(),
+            Some((_, Remainder::Nothing | Remainder::More)) | None => self.counters.clear(&self.terms, means, now),
         };
-        let (cleared, rest) = shared.unwrap_or((here, Rest::Nothing));
+        let (cleared, remainder) = shared.unwrap_or((here, Remainder::Nothing));
         if cleared.is_empty() {
-            return Cleared { rest, ..nothing };
+            return Cleared { remainder, ..nothing };
         }
         self.settled.notify_waiters();
         let kept = self.counters.written().await.inspect_err(|NotKept| self.witness.not_kept());
-        Cleared { locks: cleared.iter().map(|found| Lock::new(found, now)).collect(), kept, rest }
+        Cleared { locks: cleared.iter().map(|found| Lock::new(found, now)).collect(), kept, remainder }
     }
 
     /// What an account or client is called in lists and log lines.

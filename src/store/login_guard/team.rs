@@ -6,6 +6,7 @@
 //! than the store's deadline, telling and asking together, this gateway decides by what it knows, as in an outage. Deliberately
 //! absent: waiting for room (`LoginGuard`), and what the counters do (`shared`, `mirror`).
 
+mod locks;
 mod untold;
 
 use std::collections::HashMap;
@@ -16,12 +17,10 @@ use tokio::sync::Notify;
 
 use crate::model::{Clock, CountedBy, Entropy, Now, Tick, WithoutStore};
 use crate::rules::lockout::Ending;
-use crate::rules::login_budget::{Answer, Budget, Closed, Kept};
+use crate::rules::login_budget::Answer;
 use crate::store::login_guard::GuardTerms;
 use crate::store::login_guard::local::Local;
-use crate::store::login_guard::locks::{Rest, position};
-use crate::store::login_guard::memory::CounterName;
-use crate::store::login_guard::shared::{PAGE, Shared};
+use crate::store::login_guard::shared::Shared;
 use crate::store::login_guard::table::{AccountHash, Caller, Refusal, Reservation};
 use crate::store::login_guard::team::untold::{Settlement, Untold};
 use crate::store::valkey::{Outage, Valkey};
@@ -34,10 +33,6 @@ const BELIEVED_AT_ONCE: usize = 4_096;
 
 /// How often it is tried to tell the store what it does not know.
 const TRY_EVERY: Duration = Duration::from_millis(250);
-
-/// Locks that are cleared in one go, and how often that is done for one operator.
-const AT_ONCE: usize = 200;
-const CLEARED_AT_MOST: usize = 50;
 
 /// How a guard shares its counters.
 #[derive(Debug)]
@@ -163,78 +158,6 @@ impl Team {
             Err(Outage) if self.denies => Some(Refusal::Away),
             Err(Outage) => self.local.consult(&self.terms, caller, self.clock.now()).map(Refusal::Answer),
         }
-    }
-
-    /// At most `limit` of the counters that admit nobody for now and are meant, the first in the order of their positions.
-    pub(super) async fn closed(
-        &self,
-        means: impl Fn(&CounterName) -> bool,
-        limit: usize,
-    ) -> Result<Vec<(CounterName, Closed)>, Outage> {
-        let mut found = Vec::new();
-        for from in (0..).step_by(PAGE) {
-            let page = self.shared.locks(&self.terms, from).await?;
-            let is_last = page.len() < PAGE;
-            found.extend(page.into_iter().filter(|(name, _)| means(name)).map(|(name, left)| (position(&name), name, left)));
-            found.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-            found.truncate(limit);
-            if is_last {
-                break;
-            }
-        }
-        let names: Vec<CounterName> = found.iter().map(|(_, name, _)| *name).collect();
-        let said = self.shared.show(&self.terms, &names).await?;
-        let left = found.into_iter().map(|(_, _, left)| left);
-        Ok(self
-            .stood(&names, &said.counters)
-            .zip(left)
-            // Of a window its counter tells no more than the latest; the list says too much where the clock went back.
-            .filter_map(|((name, closed), left)| closed.map(|closed| (name, Closed { left: left.min(closed.left), ..closed })))
-            .collect())
-    }
-
-    /// Has those that are meant forget what they have counted; how they stood.
-    pub(super) async fn clear(&self, means: impl Fn(&CounterName) -> bool) -> (Vec<(CounterName, Closed)>, Rest) {
-        let mut cleared = Vec::new();
-        // What is cleared is gone from the list. Whoever comes in between is cleared too, so rounds are bounded.
-        for _ in 0..CLEARED_AT_MOST {
-            match self.clear_some(&means, &mut cleared).await {
-                Ok(true) => {}
-                Ok(false) => return (cleared, Rest::Nothing),
-                Err(Outage) => return (cleared, Rest::Unknown),
-            }
-        }
-        (cleared, Rest::More)
-    }
-
-    /// Whether there were any.
-    async fn clear_some(
-        &self,
-        means: &impl Fn(&CounterName) -> bool,
-        cleared: &mut Vec<(CounterName, Closed)>,
-    ) -> Result<bool, Outage> {
-        let found = self.closed(means, AT_ONCE).await?;
-        let names: Vec<CounterName> = found.iter().map(|(name, _)| *name).collect();
-        if names.is_empty() {
-            return Ok(false);
-        }
-        let pardoned = self.shared.pardon(&self.terms, &names).await;
-        // Where the answer is lost they may be cleared all the same, and are told of as if they were.
-        cleared.extend(found);
-        lock(&self.believed).clear();
-        pardoned.map(|_| true)
-    }
-
-    fn stood<'a>(
-        &'a self,
-        names: &'a [CounterName],
-        counters: &'a [Kept],
-    ) -> impl Iterator<Item = (CounterName, Option<Closed>)> + 'a {
-        let Now { tick, .. } = self.clock.now();
-        names.iter().zip(counters).map(move |(name, kept)| {
-            let rule = self.terms.rule_of(name);
-            (*name, Budget::restored(&rule, kept, tick).closed(&rule, tick))
-        })
     }
 
     /// Something of which the store is to be told; it is when this is dropped at the latest.

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{Denial, NonEmpty, Source, SourceKey, Timestamp};
 use crate::rules::lockout::LockRule;
 use crate::rules::login_budget::{BudgetRule, FailureWindow};
-use crate::store::login_guard::locks::AccountMark;
+use crate::store::login_guard::locks::{AccountMark, Remainder};
 use crate::store::login_guard::places::Places;
 use crate::store::login_guard::team::untold::UNTOLD;
 use crate::store::login_guard::{GuardKey, GuardWitness, Happening, LoginGuard, Who, Whose};
@@ -190,10 +190,10 @@ async fn what_is_cleared_while_the_store_is_away_is_not_said_to_be_clear_and_sta
     for _ in 0..5 {
         assert_eq!(one.attempt("ann", 1, Ending::Failed).await, Ok(()));
     }
-    assert_eq!(one.guard.clear(Whose::Account("bob")).await.rest, Rest::Nothing);
+    assert_eq!(one.guard.clear(Whose::Account("bob")).await.remainder, Remainder::Nothing);
     server.kill();
     let cleared = one.guard.clear(Whose::Account("ann")).await;
-    assert_eq!((cleared.locks, cleared.rest), (Vec::new(), Rest::Unknown));
+    assert_eq!((cleared.locks, cleared.remainder), (Vec::new(), Remainder::Unknown));
     assert!(locked(&one.attempt("ann", 1, Ending::Succeeded).await));
 }
 
