@@ -123,8 +123,8 @@ pub(super) fn keep_alive_only_if_drained_cheaply(session: &mut Session) {
     }
 }
 
-/// How long the client may take nothing of an answer: pingora gives streams no such bound, and a stream has a window that its
-/// client may leave shut. Connections of HTTP/1 have it from the guard.
+/// How long the client may take over one piece of an answer, which is what was read of the upstream at once: pingora gives streams
+/// no such bound, and a stream has a window that its client may leave shut. Connections of HTTP/1 have it from the guard.
 pub(super) fn bound_writes(session: &mut Session, idle: Duration) {
     if session.is_http2() {
         session.set_write_timeout(Some(idle));

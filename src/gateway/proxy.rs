@@ -264,7 +264,8 @@ impl ProxyHttp for Gateway {
         if !ctx.is_answered {
             self.left(ctx, self.clock.now().tick)?;
         }
-        if let (Some(connection), false) = (connection(session), is_interim) {
+        // A tunnel (101) is waited for no more either, or it would end when that wait does.
+        if let (Some(connection), true) = (connection(session), ctx.is_answered) {
             connection.answer_begins();
         }
         if !is_interim && let (Some(asked), Some(set)) = (ctx.asked, self.peers_of(ctx)) {

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -569,5 +571,37 @@ fn a_connection_that_changes_its_protocol_by_agreement_is_a_tunnel() {
             back.extend(client.receive_some().expect("an echo"));
         }
         assert_eq!(String::from_utf8(back).unwrap(), text.to_ascii_uppercase());
+    }
+}
+
+#[test]
+fn a_tunnel_lasts_longer_than_an_answer_may_take_to_begin() {
+    let app = Upstream::by_hand(|mut stream, _| {
+        let (mut text, mut bytes) = (Vec::new(), [0; 4096]);
+        while !text.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut bytes) {
+                Ok(count @ 1..) => text.extend(&bytes[..count]),
+                Ok(0) | Err(_) => return,
+            }
+        }
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").unwrap();
+        while let Ok(count @ 1..) = stream.read(&mut bytes) {
+            stream.write_all(&bytes[..count]).unwrap();
+        }
+    });
+    let route = "[[route]]\npath = \"/**\"\nupstream = \"app\"\naccess = \"public\"\n";
+    let gateway = Gateway::start(&(upstream("app", &[app.address], "total_timeout = \"400ms\"") + route));
+    let mut client = Client::connect(gateway.address);
+    let upgrade = Request::get("/x").field("Connection", "Upgrade").field("Upgrade", "websocket");
+    client.send(upgrade.field("Sec-WebSocket-Version", "13").field("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==").bytes());
+    assert_eq!(client.receive_head().status, 101);
+    // The pace of the client, and nothing that is waited for: three times as long as an answer may take to begin.
+    for echo in 0..60 {
+        client.send("ping");
+        let mut back = Vec::new();
+        while back.len() < 4 {
+            back.extend(client.receive_some().unwrap_or_else(|| panic!("cut after {echo} echoes")));
+        }
+        thread::sleep(Duration::from_millis(20));
     }
 }
