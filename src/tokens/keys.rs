@@ -58,13 +58,10 @@ impl Readings {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, began: Tick, heard_since: Option<u64>, read: bool) {
+    /// A reading has ended that began so; when it failed, if it did.
+    fn note(&self, began: (Tick, Option<u64>), failed: Option<Tick>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = if read {
-            Reading { done: Some((began, heard_since)), failed: None }
-        } else {
-            Reading { failed: Some(began), ..*last }
-        };
+        *last = Reading { done: if failed.is_none() { Some(began) } else { last.done }, failed };
     }
 }
 
@@ -250,7 +247,9 @@ impl TokenService {
     async fn reload_keys(&self, signing: &Signing) -> Result<(), Denial> {
         let (began, heard_since) = (self.now().tick, self.store.heard_since());
         let read = self.read_keys(signing).await;
-        self.readings.note(began, heard_since, read.is_ok());
+        // A database that hangs has taken its time until then: whoever waits for a turn is not to wait as long once more.
+        let failed = read.is_err().then(|| self.now().tick);
+        self.readings.note((began, heard_since), failed);
         read
     }
 

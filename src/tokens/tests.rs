@@ -717,6 +717,36 @@ async fn tokens_with_made_up_keys_are_nobodys_and_have_the_database_asked_once_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_keys_while_the_database_hangs_is_told_together_with_the_first_who_asked() {
+    let (world, _) = two_that_sign().await;
+    let Database::Postgres(server) = &world.plan.database else { return };
+    let token = signed(&world).await;
+    world.clock.advance(Duration::from_secs(10));
+    let (holder, watcher) = (fixture::client(server).await, fixture::client(server).await);
+    holder.batch_execute("BEGIN; LOCK TABLE signing_key IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let (made_up, another) = (of_no_key(&token, 0), of_no_key(&token, 1));
+    let first = async {
+        let answer = world.service.introspect(&made_up).await;
+        // Whoever asked now would be told.
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        answer
+    };
+    let give_up = async {
+        let waits = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'signing_key'::regclass";
+        while watcher.query(waits, &[]).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.clock.advance(Duration::from_secs(2));
+        watcher.query(&format!("SELECT pg_cancel_backend(pid) FROM ({waits}) AS who"), &[]).await.unwrap();
+    };
+    let (first, second, ()) = tokio::join!(biased; first, world.service.introspect(&another), give_up);
+    let outage = Err(Denial::StoreUnavailable(Duration::from_secs(1)));
+    assert_eq!((first, second), (outage.clone(), outage));
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(world.service.introspect(&another).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_was_cut_off_signs_with_the_keys_of_today() {
     let (world, _) = two_that_sign().await;
     let Database::Postgres(server) = &world.plan.database else { return };

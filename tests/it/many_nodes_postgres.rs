@@ -169,17 +169,19 @@ fn an_end_that_was_answered_by_one_gateway_is_known_to_the_other_within_50_ms_un
             });
         });
         let answered = answered.unwrap();
+        let mut last = Duration::ZERO;
         let told: BTreeMap<u16, usize> = asked.iter().map(|(_, _, status)| (*status, count(&asked, *status))).collect();
         assert!(told.keys().eq(&[200, 401]), "in use before and after, and nothing else: {told:?}, round {round}");
         for (began, _, status) in &asked {
             let after = began.saturating_duration_since(answered);
             if *status == 200 {
-                latest = latest.max(after);
+                last = last.max(after);
             }
         }
         // News takes some ten turns of threads and processes; a machine that keeps each of them waiting is not to blame on us.
         let bound = KNOWN_WITHIN.max(stall * 10);
-        assert!(latest <= bound, "let in {latest:?} after the end was answered; the machine stalls for {stall:?}");
+        assert!(last <= bound, "let in {last:?} after the end was answered; the machine stalls for {stall:?}");
+        latest = latest.max(last);
     }
     say(&format!("the latest request that was let in began {latest:?} after the end was answered elsewhere"));
 }

@@ -100,7 +100,9 @@ impl Listening {
         let (heard, wait) = (Tick::default(), SHORTEST);
         let probe = Box::pin(probe(Rc::clone(&runtime), Arc::clone(&terms)));
         let mut listening = Self { runtime, terms, session, heard, complained: false, anew: true, wait, probe };
-        listening.look(ear).map_err(failed)?;
+        // A server that is slow at first is no reason not to start. What comes too late is not good enough by itself.
+        let patience = listening.terms.deadline();
+        listening.look(ear, patience).map_err(failed)?;
         Ok(listening)
     }
 
@@ -116,7 +118,7 @@ impl Listening {
         loop {
             let mut next = if self.session.is_some() { self.await_news(&mut stopped) } else { self.reconnect(&mut stopped) };
             if next == Next::Look
-                && let Err(fault) = self.look(ear)
+                && let Err(fault) = self.look(ear, self.terms.deadline().min(self.terms.silence))
             {
                 tracing::warn!(place = self.terms.place(), %fault, "revocations of other gateways were not read");
                 next = self.rest(&mut stopped);
@@ -139,10 +141,10 @@ impl Listening {
 
     /// Reads what is new and sees that the server still takes writes, within one deadline for all of it. What that brings is as
     /// good as it was when it began.
-    fn look(&mut self, ear: &mut impl Ear) -> Result<()> {
+    fn look(&mut self, ear: &mut impl Ear, patience: Duration) -> Result<()> {
         let Some(session) = &self.session else { return Err(SqlFault::Lost) };
         let began = self.terms.clock.now().tick;
-        session.limit(self.terms.deadline().min(self.terms.silence));
+        session.limit(patience);
         ear.look(&Db::Postgres(session), std::mem::take(&mut self.anew))?;
         session.takes_writes()?;
         self.heard = began.after(self.terms.silence);

@@ -9,7 +9,8 @@
 //! later tries anew. So nobody waits for more than one `lock_timeout`, however many there are. A step that has waited too long
 //! otherwise is refused before it is begun, and one that was begun is waited for: what is told is what happened.
 //!
-//! A session that was opened before the listener heard anew is given up before anything else is asked of it (`primary`).
+//! A session that was opened before the listener heard anew is given up before anything else is asked of it (`primary`). What
+//! it was asked before that is not answered any more, and what it was to write is not committed.
 //!
 //! A commit whose answer was lost may have been kept: the fault that is told then means that nobody knows.
 
@@ -251,12 +252,17 @@ impl Line {
         }
     }
 
+    /// Whether nobody has heard anew since this session was opened. If somebody has, its server may be one that was left.
+    fn counts(&self, session: &Session) -> bool {
+        self.terms.primary.era() == session.era
+    }
+
     fn read(&mut self) {
         while let Some(next) = self.next() {
             let Some(session) = &self.session else { continue };
             let done = (next.work)(&Db::Postgres(session));
             // What a server says that counts no more is no answer: dropping it is how who asked is told.
-            if self.terms.primary.era() == session.era {
+            if self.counts(session) {
                 (done.answer)();
             }
             if session.is_broken() {
@@ -276,7 +282,9 @@ impl Line {
                 tracing::warn!(others, "no step of a database can be begun: all that wait are refused");
             }
             match begun.and_then(|()| self.group(session, first.work)) {
-                Ok(answers) => answers.into_iter().for_each(|answer| answer()),
+                Ok(answers) if self.counts(session) => answers.into_iter().for_each(|answer| answer()),
+                // Kept where it may be lost: nobody knows.
+                Ok(_) => failed(&SqlFault::OtherServer),
                 // Dropping the answers has told everyone in the group.
                 Err(fault) => {
                     failed(&fault);
@@ -309,6 +317,9 @@ impl Line {
             answers.push(done.answer);
             let more = answers.len() < GROUP && now() < full;
             next = if more { self.works.waiting().map(|waiting| waiting.work) } else { None };
+            if next.is_none() && !self.counts(session) {
+                return Err(SqlFault::OtherServer);
+            }
             // A step that failed is undone alone; those committed with it are not its business.
             session.batch(match (done.well, next.is_some()) {
                 (true, true) => "RELEASE step; SAVEPOINT step",

@@ -65,3 +65,30 @@ async fn a_look_has_one_deadline_for_all_that_it_reads() {
     until(async || heard.sessions() == 2).await;
     drop(listener);
 }
+
+/// Its first look takes longer than nothing may be heard; those after it take no time.
+struct SlowAtFirst(Heard);
+
+impl Ear for SlowAtFirst {
+    fn look(&mut self, db: &Db<'_>, anew: bool) -> Result<()> {
+        if anew {
+            db.execute("SELECT pg_sleep(0.7)", ())?;
+        }
+        self.0.look(db, anew)
+    }
+
+    fn heard(&mut self, until: crate::model::Tick) {
+        self.0.heard(until);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_starts_though_the_first_look_takes_longer_than_nothing_may_be_heard() {
+    let Some(database) = fixture::database() else { return };
+    let database = Postgres { max_silence: Duration::from_millis(500), ..database };
+    let terms = by(&database, Arc::new(ByHand::default()));
+    let _threads = open(&terms);
+    let heard = Heard::default();
+    let _listener = Listener::start(&terms, "test-listener", SlowAtFirst(heard.clone())).unwrap();
+    assert_eq!(heard.last(), (true, 0));
+}

@@ -8,6 +8,7 @@ use super::{Heard, contents, fixture, insert, of, open, until};
 use crate::plan::Postgres;
 use crate::store::sql::Db;
 use crate::store::sql::postgres::Listener;
+use crate::store::sqlite::StoreFault;
 
 /// A name that leads to one server, and then to another: a link to the folder of its socket.
 struct Name(PathBuf);
@@ -66,6 +67,38 @@ async fn once_somebody_listens_at_the_new_server_nothing_is_asked_of_the_old_one
     writer.step(insert(3)).await.unwrap();
     assert_eq!(contents(&readers).await, [2, 3]);
     assert_eq!(fixture::query(&old, "SELECT count(*) FROM t").as_deref(), Some("1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_begun_at_the_old_server_is_not_committed_there_once_somebody_listens_at_the_new_one() {
+    let Some(old) = fixture::database() else { return };
+    let Some(server) = fixture::another() else { return };
+    open(&of(&at(&server.folder, &old))).1.step(insert(2)).await.unwrap();
+    let name = Name::leading_to(&old);
+    let terms = of(&at(&name.link(), &old));
+    let (readers, writer) = open(&terms);
+    let heard = Heard::default();
+    let _listener = Listener::start(&terms, "test-listener", heard.clone()).unwrap();
+    let (started, start) = tokio::sync::oneshot::channel();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let slow = move |db: &Db<'_>| {
+        insert(1)(db)?;
+        let _ = started.send(());
+        assert!(wait.recv().is_err());
+        Ok(())
+    };
+    let meanwhile = async {
+        start.await.unwrap();
+        name.leads_to(&server.folder);
+        fixture::query(&old, &format!("SELECT pg_terminate_backend({})", heard.backend()));
+        until(async || heard.sessions() == 2).await;
+        drop(go);
+    };
+    let (answer, ()) = tokio::join!(writer.step(slow), meanwhile);
+    assert_eq!(answer, Err(StoreFault::Failed), "what is kept there is lost");
+    assert_eq!(fixture::query(&old, "SELECT count(*) FROM t").as_deref(), Some("0"));
+    writer.step(insert(3)).await.unwrap();
+    assert_eq!(contents(&readers).await, [2, 3]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
