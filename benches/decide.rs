@@ -62,6 +62,7 @@ fn configuration(routes: usize) -> Result<String, fmt::Error> {
         listener = [{ address = "127.0.0.1:8080" }]
         [issuer.bench.introspection]
         url = "http://127.0.0.1:9000/introspect"
+        cache_ttl = "1h"
         client = { basic = { id = "bench", secret = { env = "BENCH_SECRET" } } }
         [upstream.items]
         servers = ["http://127.0.0.1:9001"]
