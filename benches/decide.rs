@@ -62,7 +62,6 @@ fn configuration(routes: usize) -> Result<String, fmt::Error> {
         listener = [{ address = "127.0.0.1:8080" }]
         [issuer.bench.introspection]
         url = "http://127.0.0.1:9000/introspect"
-        cache_ttl = "1h"
         client = { basic = { id = "bench", secret = { env = "BENCH_SECRET" } } }
         [upstream.items]
         servers = ["http://127.0.0.1:9001"]
@@ -79,21 +78,6 @@ fn configuration(routes: usize) -> Result<String, fmt::Error> {
             "#
         )?;
     }
-    text += r#"
-            [limit.per-source]
-            rate = "100000/1s"
-            key = "source"
-            [limit.per-subject]
-            rate = "100000/1s"
-            key = "subject"
-            [[route]]
-            path = "/limited/items/**"
-            upstream = "items"
-            limits = ["per-source", "per-subject"]
-            # The time that passes here does not make the token old.
-            max_revocation_lag = "1h"
-            access = { bearer = { issuers = ["bench"], scopes = ["items:read"] } }
-            "#;
     Ok(text)
 }
 
@@ -148,11 +132,6 @@ fn remembering(c: &mut Criterion) {
         Ok(bench) => bench,
         Err(error) => return assert_eq!(error.to_string(), "", "the bench cannot be set up"),
     };
-    let (headers, path) = (headers(), "/limited/items/4711");
-    c.bench_function("admit with two limits", |bencher| {
-        let (head, moving) = (request(&headers, path), Moving::default());
-        bencher.iter(|| admit_at_once(&bench, &head, moving.now()));
-    });
     let Some(route) = bench.plan.routes.first() else { return };
     let Some(requirements) = route.access.requirements() else { return };
     c.bench_function("recall a token", |bencher| {
