@@ -192,15 +192,21 @@ fn a_reservation_whose_holder_is_gone_ends_with_its_lease() {
     }
 }
 
-#[test]
-fn a_failure_that_comes_during_a_lock_leaves_its_end_as_it_is() {
-    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
+/// An attempt at an account that was locked since its lease ended.
+fn locked_meanwhile() -> Option<(World, Places, AttemptId)> {
+    let mut world = World::new(&[CountedBy::Account], locking(), MINUTE)?;
     let places = world.places("ann", 1);
     let (late, _) = world.begin(&places);
     world.now += 60_000;
     for _ in 0..5 {
-        world.attempt("ann", 1, Ending::Failed);
+        world.attempt("ann", 2, Ending::Failed);
     }
+    Some((world, places, late))
+}
+
+#[test]
+fn a_failure_that_comes_during_a_lock_leaves_its_end_as_it_is() {
+    let Some((mut world, places, late)) = locked_meanwhile() else { return };
     world.now += 1_000;
     assert!(world.settle(&places, late, Ending::Failed, false).locks());
     let left = Duration::from_secs(1_799);
@@ -237,13 +243,7 @@ fn a_success_that_is_told_twice_leaves_what_others_have_failed_in_between() {
 
 #[test]
 fn a_success_that_comes_during_a_lock_leaves_it_to_be_seen_as_it_is() {
-    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
-    let places = world.places("ann", 1);
-    let (late, _) = world.begin(&places);
-    world.now += 60_000;
-    for _ in 0..5 {
-        world.attempt("ann", 2, Ending::Failed);
-    }
+    let Some((mut world, places, late)) = locked_meanwhile() else { return };
     let said = world.settle(&places, late, Ending::Succeeded, false);
     assert!(said.locks());
     assert_eq!((said.counters[0].failed, said.counters[0].lock_left), (5, Some(Duration::from_mins(30))));
@@ -256,13 +256,7 @@ fn a_success_that_comes_during_a_lock_leaves_it_to_be_seen_as_it_is() {
 
 #[test]
 fn a_failure_that_comes_after_a_lock_is_the_first_of_new_ones() {
-    let Some(mut world) = World::new(&[CountedBy::Account], locking(), MINUTE) else { return };
-    let places = world.places("ann", 1);
-    let (late, _) = world.begin(&places);
-    world.now += 60_000;
-    for _ in 0..5 {
-        world.attempt("ann", 2, Ending::Failed);
-    }
+    let Some((mut world, places, late)) = locked_meanwhile() else { return };
     world.now += 1_800_000;
     let said = world.settle(&places, late, Ending::Failed, false);
     assert_eq!((said.locks(), said.counters[0].failed), (false, 1));
