@@ -36,12 +36,11 @@ use crate::tokens::account::{Account, AccountId, AccountStatus};
 use crate::tokens::client::{Client, NewClient};
 use crate::tokens::identifier::Identifier;
 use crate::tokens::keyring::Mac;
-use crate::tokens::store::Hearer;
-use crate::tokens::store::SigningKeyStore as _;
 use crate::tokens::store::steps::outbox::Outbox;
 use crate::tokens::store::{
-    AccountRow, Answer, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, LiveToken, Opening, PasswordReplacement,
-    RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, StoreFault, Taken, TokenStore,
+    AccountRow, Answer, ChallengeId, ChallengeKind, ChallengeRow, ClientRow, Enrolled, Hearer, LiveToken, Opening,
+    PasswordReplacement, RedeemStep, Redemption, Revocation, RotateStep, Rotation, SignInStep, SigningKeyStore as _,
+    StoreFault, Taken, TokenStore,
 };
 
 pub use schema::SCHEMA_VERSION;
